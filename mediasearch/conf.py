@@ -1,0 +1,135 @@
+"""The MEDIASEARCH setting: one dict, read when first needed, reset when tests override it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from mediasearch.exceptions import ImproperlySet
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A backend by dotted path, with the options it is made with."""
+
+    backend: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, value: Any, key: str) -> Spec:
+        """Read Django's shape: {"BACKEND": "dotted.path", "OPTIONS": {...}}. Raises ImproperlySet."""
+        shape = '{"BACKEND": "dotted.path", "OPTIONS": {...}}'
+        if not isinstance(value, Mapping) or not isinstance(value.get("BACKEND"), str):
+            raise ImproperlySet(f'MEDIASEARCH["{key}"] must look like {shape}.')
+        if unknown := set(value) - {"BACKEND", "OPTIONS"}:
+            raise ImproperlySet(f'MEDIASEARCH["{key}"] must look like {shape}; it also has {sorted(unknown)}.')
+        return cls(value["BACKEND"], dict(value.get("OPTIONS") or {}))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"BACKEND": self.backend, "OPTIONS": dict(self.options)}
+
+    def load(self) -> Any:
+        """Make the backend. Raises ImproperlySet where the path or an option is wrong."""
+        try:
+            return import_string(self.backend)(**self.options)
+        except ImportError as error:
+            raise ImproperlySet(f"The backend {self.backend} can't be imported: {error}.") from error
+        except TypeError as error:
+            raise ImproperlySet(f"The backend {self.backend} refuses its OPTIONS: {error}.") from error
+
+
+_OPENCLIP = Spec("mediasearch.features.openclip.OpenClip", {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"})
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "HEIF")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every key with its default. In `MEDIASEARCH` the keys are upper case; docs/settings.md explains each."""
+
+    encoder: Spec = _OPENCLIP
+    caption_encoder: Spec | None = None
+    query_encoder: Spec = field(default_factory=lambda: Spec("mediasearch.features.remote.Remote"))
+    reader: Spec | None = field(default_factory=lambda: Spec("mediasearch.features.reading.Combined"))
+    captioner: Spec | None = None
+    weights: Mapping[str, float] = field(default_factory=lambda: {"image": 1.0, "caption": 1.0, "text": 2.5})
+    candidates: int = 200
+    exact_scope: int = 10_000
+    ef_search: int = 200
+    page_size: int = 24
+    text_configs: Mapping[str, str] = field(default_factory=lambda: {"en": "english"})
+    storage: str = "default"
+    cache: str = "default"
+    cache_seconds: int = 86_400
+    thumbnail_size: int = 512
+    max_bytes: int = 50_000_000
+    max_pixels: int = 50_000_000
+    formats: tuple[str, ...] = _FORMATS
+    batch_size: int = 32
+    lease_seconds: int = 150
+    max_claims: int = 5
+    open_seconds: float = 20.0
+    read_seconds: float = 30.0
+    open_memory: int = 1_500_000_000
+    read_memory: int = 4_000_000_000
+
+
+_SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner"}
+_OPTIONAL = {"caption_encoder", "reader", "captioner"}
+SIGNALS = ("image", "caption", "text")
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings in force. Raises ImproperlySet, as the system check does at start."""
+    given = getattr(django_settings, "MEDIASEARCH", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlySet("MEDIASEARCH must be a dict.")
+    known = {f.name.upper(): f for f in fields(Settings)}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise ImproperlySet(f'MEDIASEARCH has no key "{key}". Known keys: {", ".join(sorted(known))}.')
+        values[key.lower()] = _typed(key.lower(), value)
+    return Settings(**values)
+
+
+def _typed(name: str, value: Any) -> Any:
+    key = name.upper()
+    if name in _SPECS:
+        return None if value is None and name in _OPTIONAL else Spec.parse(value, key)
+    default = getattr(Settings(), name)
+    if isinstance(default, tuple) and isinstance(value, list | tuple):
+        return tuple(value)
+    if name == "weights" and isinstance(value, Mapping):
+        return weights(value, 'MEDIASEARCH["WEIGHTS"]')
+    kind: Any = (
+        int | float if isinstance(default, float) else Mapping if isinstance(default, Mapping) else type(default)
+    )
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ImproperlySet(f'MEDIASEARCH["{key}"] must be like {default!r}, not {value!r}.')
+    if isinstance(value, int | float) and value <= 0:
+        raise ImproperlySet(f'MEDIASEARCH["{key}"] must be above zero, not {value!r}.')
+    return value
+
+
+def weights(given: Mapping[str, float], where: str) -> dict[str, float]:
+    """Return a weight for each signal, 0 for those not named. Raises ImproperlySet."""
+    if unknown := set(given) - set(SIGNALS):
+        raise ImproperlySet(f"{where} knows the signals {', '.join(SIGNALS)}, not {', '.join(sorted(unknown))}.")
+    if any(not isinstance(w, int | float) or w < 0 for w in given.values()) or not any(given.values()):
+        raise ImproperlySet(f"{where} needs weights of 0 or more, at least one above 0.")
+    return {signal: float(given.get(signal, 0.0)) for signal in SIGNALS}
+
+
+def _reset(*, setting: str, **_: Any) -> None:
+    if setting == "MEDIASEARCH":
+        settings.cache_clear()
+
+
+setting_changed.connect(_reset)

@@ -1,0 +1,86 @@
+"""What can go wrong, one class each.
+
+MediaSearchError
+    ImproperlySet           a setting is wrong
+    Refused                 this file will never be indexed
+        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing, ReaderTimeout
+    DecoderCrashed          this file killed the process that opened it; it is tried again, and not for ever
+    Unavailable             something shared is down; trying later helps
+        EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, StorageUnavailable, SandboxUnavailable
+    QueryError              a search that can't be run as asked
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class MediaSearchError(Exception):
+    """Something in mediasearch went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(self.__doc__ or ""))
+
+
+class ImproperlySet(MediaSearchError):
+    """A key of the MEDIASEARCH setting is wrong. Run `manage.py check`."""
+
+
+class Refused(MediaSearchError):
+    """This file can't be indexed, however often it is tried."""
+
+
+class NotAnImage(Refused):
+    """This file is not an image."""
+
+
+class ImageTooLarge(Refused):
+    """This image is larger than MEDIASEARCH["MAX_BYTES"] or MEDIASEARCH["MAX_PIXELS"] allows."""
+
+
+class FormatNotAllowed(Refused):
+    """Images of this format are not accepted."""
+
+
+class ImageUnreadable(Refused):
+    """This image is damaged or cut short."""
+
+
+class FileMissing(Refused):
+    """The storage has no such file."""
+
+
+class DecoderCrashed(MediaSearchError):
+    """The process that opened this file died or took too long; it is tried again, and not for ever."""
+
+
+class Unavailable(MediaSearchError):
+    """Something that all pictures need is down."""
+
+
+class EncoderUnavailable(Unavailable):
+    """The encoder can't be loaded. Look at MEDIASEARCH["ENCODER"]."""
+
+
+class ReaderUnavailable(Unavailable):
+    """No text reader can run. Install tesseract, or `pip install rapidocr onnxruntime`."""
+
+
+class CaptionerUnavailable(Unavailable):
+    """The captioner can't be loaded. Look at MEDIASEARCH["CAPTIONER"]."""
+
+
+class StorageUnavailable(Unavailable):
+    """The file storage does not answer."""
+
+
+class SandboxUnavailable(Unavailable):
+    """The process that opens files could not be started."""
+
+
+class ReaderTimeout(Refused):
+    """Reading the text of this picture took too long."""
+
+
+class QueryError(MediaSearchError):
+    """This search can't be run as asked."""

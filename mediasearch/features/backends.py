@@ -1,0 +1,44 @@
+"""Backends that are costly to make, kept once for each process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from mediasearch.conf import Spec
+from mediasearch.exceptions import CaptionerUnavailable, EncoderUnavailable, ImproperlySet
+from mediasearch.features.base import Captioner, Encoder
+
+
+def encoder(spec: Mapping[str, Any]) -> Encoder:
+    """Return the encoder that {"BACKEND": ..., "OPTIONS": ...} names, its weights loaded.
+
+    Raises EncoderUnavailable.
+    """
+    return _encoder(json.dumps(spec, sort_keys=True))
+
+
+def captioner(spec: Mapping[str, Any]) -> Captioner:
+    """Return the captioner that a spec names. Raises CaptionerUnavailable."""
+    return _captioner(json.dumps(spec, sort_keys=True))
+
+
+@cache
+def _encoder(key: str) -> Encoder:
+    try:
+        loaded: Encoder = Spec.parse(json.loads(key), "ENCODER").load()
+    except ImproperlySet as error:
+        raise EncoderUnavailable(str(error)) from error
+    _ = loaded.fingerprint  # Loads the weights now, so that a fault shows before pictures are claimed.
+    return loaded
+
+
+@cache
+def _captioner(key: str) -> Captioner:
+    try:
+        loaded: Captioner = Spec.parse(json.loads(key), "CAPTIONER").load()
+    except ImproperlySet as error:
+        raise CaptionerUnavailable(str(error)) from error
+    return loaded

@@ -1,0 +1,134 @@
+"""What a feature backend must offer, and the values it returns.
+
+Backends are classes named by a dotted path in ``MEDIASEARCH``; this module needs neither Django nor a model library.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that keeps a backend from working, and what mends it."""
+
+    message: str
+    hint: str
+    name: str
+    """Which of the documented checks this is, for example ``tesseract-missing``."""
+
+
+class Backend:
+    """Shared by all backends: each one checks itself, cheaply and without loading a model."""
+
+    def check(self) -> list[Problem]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word that was read in a picture."""
+
+    text: str
+    box: tuple[float, float, float, float]
+    """Left, top, width and height as fractions of the picture, each from 0 to 1."""
+    confidence: float
+    """From 0 to 1, as the engine reports it."""
+    line: int
+    """Words of one line share this number; lines are numbered from 0 in reading order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The words of one picture, in reading order."""
+
+    words: tuple[Word, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The words line by line; a space stands between words of a line where both sides are not Chinese or Japanese."""
+        from mediasearch.features.lexemes import join_words
+
+        lines: dict[int, list[str]] = {}
+        for word in self.words:
+            lines.setdefault(word.line, []).append(word.text)
+        return "\n".join(join_words(words) for words in lines.values())
+
+
+class TextReader(Backend, ABC):
+    """Reads the text in a picture (OCR)."""
+
+    @abstractmethod
+    def read(self, image: Image.Image) -> Reading:
+        """Return the words of an RGB image; an empty Reading where there are none.
+
+        Raises ReaderUnavailable when the engine can't run at all.
+        """
+
+
+class Captioner(Backend, ABC):
+    """Writes one sentence about a picture."""
+
+    @abstractmethod
+    def describe(self, images: Sequence[Image.Image]) -> list[str]:
+        """Return one caption per RGB image, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which encoder a search needs: that of one vector field of one generation."""
+
+    generation: int
+    field: str
+    """`image` or `caption`."""
+    spec: Mapping[str, Any]
+    """How the encoder is made: {"BACKEND": ..., "OPTIONS": ...}."""
+
+
+class QueryEncoder(Backend, ABC):
+    """Turns the words of a search into vectors, wherever the model may be."""
+
+    @abstractmethod
+    def encode_texts(self, question: Question, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return unit vectors, shape (len(texts), dimensions), float32. Raises EncoderUnavailable."""
+
+
+class Encoder(Backend, ABC):
+    """Turns pictures and texts into unit vectors of one space."""
+
+    languages: frozenset[str] | None = None
+    """ISO 639-1 codes of the languages its text tower reads; None means any."""
+
+    supports_images: ClassVar[bool] = True
+    """Can it encode pictures, or only texts?"""
+
+    @property
+    @abstractmethod
+    def dimensions(self) -> int:
+        """Length of the vectors."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Names model, weights (sha256) and preprocessing: equal fingerprints give comparable vectors."""
+
+    @property
+    def input_size(self) -> int:
+        """Shortest side, in pixels, that the model looks at; larger pictures may be reduced to twice this."""
+        return 224
+
+    @abstractmethod
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Return unit vectors, shape (len(images), dimensions), float32, for RGB images of any size."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return unit vectors, shape (len(texts), dimensions), float32."""

@@ -1,0 +1,20 @@
+"""A text encoder for searches that runs in the asking process itself: for scripts, tests and very small sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mediasearch.features import backends
+from mediasearch.features.base import Question, QueryEncoder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Local(QueryEncoder):
+    """Loads the model where it is asked; a web process that uses it imports torch."""
+
+    def encode_texts(self, question: Question, texts: Sequence[str]) -> NDArray[np.float32]:
+        return backends.encoder(question.spec).encode_texts(texts)

@@ -1,0 +1,77 @@
+"""Ask a killable child what is in a file: the same way for uploads, for indexing and for pictures in a query."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from mediasearch import conf
+from mediasearch.exceptions import ImageTooLarge, StorageUnavailable
+from mediasearch.features.base import Reading, Word
+from mediasearch.features.sandbox import Budget, Sandbox
+
+_FILES_PER_READER = 200
+
+
+def load(stream: BinaryIO) -> bytes:
+    """Read a file that may be too large, or whose storage may fail half-way.
+
+    Raises ImageTooLarge, StorageUnavailable.
+    """
+    limit = conf.settings().max_bytes
+    try:
+        data = stream.read(limit + 1)
+    except OSError as error:
+        raise StorageUnavailable(f"The storage failed while a file was read: {error}.") from error
+    if len(data) > limit:
+        raise ImageTooLarge(f'This file has more than the {limit / 1e6:g} MB that MEDIASEARCH["MAX_BYTES"] allows.')
+    return data
+
+
+def verify(data: bytes) -> tuple[int, int]:
+    """Return width and height of a picture that can be opened. Raises a subclass of Refused, or DecoderCrashed."""
+    answer, _ = _opener().call("verify", data, _limits())
+    return answer["width"], answer["height"]
+
+
+def inspect(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return what `child.inspect` found, and a WebP thumbnail."""
+    return _opener().call("inspect", data, _limits() | {"thumbnail_size": conf.settings().thumbnail_size})
+
+
+def pixels(data: bytes, shortest_side: int) -> Image.Image:
+    """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels."""
+    answer, payload = _opener().call("pixels", data, _limits() | {"shortest_side": shortest_side})
+    return Image.frombytes("RGB", (answer["width"], answer["height"]), payload)
+
+
+def read(data: bytes) -> Reading:
+    """Return the words in a picture, read by MEDIASEARCH["READER"]."""
+    spec = conf.settings().reader
+    if spec is None:
+        return Reading()
+    options = {"backend": spec.backend, "backend_options": dict(spec.options)}
+    answer, _ = _reader().call("read", data, _limits() | options)
+    return Reading(tuple(Word(w["text"], tuple(w["box"]), w["confidence"], w["line"]) for w in answer["words"]))
+
+
+def _limits() -> dict[str, Any]:
+    settings = conf.settings()
+    return {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels, "formats": list(settings.formats)}
+
+
+def _opener() -> Sandbox:
+    settings = conf.settings()
+    return _sandbox("open", Budget(settings.open_seconds, settings.open_memory))
+
+
+def _reader() -> Sandbox:
+    settings = conf.settings()
+    return _sandbox("read", Budget(settings.read_seconds, settings.read_memory, _FILES_PER_READER))
+
+
+@cache
+def _sandbox(purpose: str, budget: Budget) -> Sandbox:
+    return Sandbox(budget)

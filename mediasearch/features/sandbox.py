@@ -1,0 +1,161 @@
+"""Open untrusted files in a process that can be killed.
+
+A Sandbox owns one long-lived `mediasearch.features.child`, started when first needed and replaced after a crash, a
+time-out, or a number of files. `subprocess` and not `multiprocessing`: Celery's pool processes are daemons and may
+not have children of the latter kind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from mediasearch import exceptions
+from mediasearch.features.child import read_frame, write_frame
+
+logger = logging.getLogger(__name__)
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TESSDATA_PREFIX", "LD_LIBRARY_PATH")
+_ONE_THREAD = {"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one child may use."""
+
+    seconds: float = 20.0
+    """Wall clock for one file."""
+    memory: int = 1_500_000_000
+    """Bytes of address space."""
+    files: int = 500
+    """Requests after which the child is replaced, so that leaks stay small."""
+
+
+class Sandbox:
+    """Answers requests about files, one at a time; safe to share between threads and to inherit over a fork."""
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._owner = 0
+        self._served = 0
+
+    def call(self, operation: str, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Carry out an operation of `child.OPERATIONS` on the bytes of one file.
+
+        Raises the Refused or Unavailable that the child answered; DecoderCrashed when it died or took too long;
+        SandboxUnavailable when it can't be started.
+        """
+        with self._lock:
+            process = self._ready()
+            expired = threading.Event()
+            alarm = threading.Timer(self.budget.seconds, self._expire, (process, expired))
+            alarm.start()
+            try:
+                answer = self._exchange(process, {"operation": operation, "options": options}, data)
+            finally:
+                alarm.cancel()
+            if answer is None:
+                raise self._crashed(expired.is_set())
+            self._served += 1
+            if self._served >= self.budget.files:
+                self.close()
+        header, payload = answer
+        if name := header.get("error"):
+            raise getattr(exceptions, name)(header["message"])
+        return header, payload
+
+    def close(self) -> None:
+        """End the child; the next call starts another."""
+        if self._process is not None and self._owner == os.getpid():
+            _kill(self._process)
+            for stream in (self._process.stdin, self._process.stdout):
+                with suppress(BrokenPipeError):
+                    stream and stream.close()
+            self._process.wait()
+        self._process = None
+
+    def _ready(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            self.close()
+            self._start()
+        assert self._process is not None
+        return self._process
+
+    def _start(self) -> None:
+        package_root = str(Path(exceptions.__file__).resolve().parent.parent)
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        environment |= _ONE_THREAD | {"PYTHONPATH": os.pathsep.join([package_root, *filter(None, sys.path)])}
+        self._errors = tempfile.TemporaryFile()
+        try:
+            self._process = subprocess.Popen(
+                [_python(), "-P", "-m", "mediasearch.features.child", str(self.budget.memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise exceptions.SandboxUnavailable(
+                f"The process that opens files could not be started: {error}."
+            ) from error
+        self._owner, self._served = os.getpid(), 0
+
+    @staticmethod
+    def _exchange(
+        process: subprocess.Popen[bytes], header: dict[str, Any], data: bytes
+    ) -> tuple[dict[str, Any], bytes] | None:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            write_frame(process.stdin, header, data)  # type: ignore[arg-type]
+            return read_frame(process.stdout)  # type: ignore[arg-type]
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+
+    @staticmethod
+    def _expire(process: subprocess.Popen[bytes], expired: threading.Event) -> None:
+        expired.set()
+        _kill(process)
+
+    def _crashed(self, expired: bool) -> exceptions.MediaSearchError:
+        served = self._served
+        self.close()
+        said = self._last_words()
+        logger.warning(
+            "A file killed the process that opened it (%s).", "time-out" if expired else said or "no message"
+        )
+        if expired:
+            return exceptions.DecoderCrashed(f"Opening this file took more than {self.budget.seconds:g} seconds.")
+        if not served and "ModuleNotFoundError" in said:
+            return exceptions.SandboxUnavailable(f"The process that opens files can't start: {said}")
+        return exceptions.DecoderCrashed("The process that opened this file died.")
+
+    def _last_words(self) -> str:
+        if self._errors is None:
+            return ""
+        self._errors.seek(0)
+        lines = self._errors.read()[-2_000:].decode("utf-8", "replace").splitlines()
+        self._errors.close()
+        return lines[-1] if lines else ""
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # Its session: an engine that it started goes too.
+
+
+def _python() -> str:
+    """Return the interpreter; inside an embedding server `sys.executable` names the server instead."""
+    candidate = Path(sys.prefix, "bin", "python3")
+    return str(candidate) if candidate.exists() else sys.executable

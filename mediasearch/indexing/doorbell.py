@@ -1,0 +1,104 @@
+"""Tell the workers that there is something to do: best effort, never waited for.
+
+PostgreSQL holds the queue; what is lost here is found by the sweep. A thread of its own publishes, so that a broker
+that is gone, or behind a network that swallows packets, costs an upload nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from functools import partial
+
+from celery import current_app
+from celery.exceptions import CeleryError
+from django.db import router, transaction
+from kombu.exceptions import KombuError
+
+from mediasearch.models import Job, Stage
+
+logger = logging.getLogger(__name__)
+
+QUEUES: dict[str, tuple[Stage, ...]] = {
+    "mediasearch.embed": (Stage.EMBED_IMAGE, Stage.EMBED_CAPTION, Stage.DESCRIBE),
+    "mediasearch.read": (Stage.INSPECT, Stage.READ),
+}
+"""Which queue's workers do which stages."""
+DRAIN = "mediasearch.drain"
+EXPIRES = 60.0
+"""Seconds after which a doorbell that nobody heard is dropped; the sweep rings again."""
+_LAST_MOMENT = 2.0
+
+
+def ring_on_commit(queues: Iterable[str] = QUEUES) -> None:
+    """Ring when the current transaction commits; once, however often it is asked for."""
+    using = router.db_for_write(Job)
+    wanted = tuple(sorted(queues))
+    connection = transaction.get_connection(using)
+    already = {getattr(entry[1], "args", None) for entry in connection.run_on_commit}
+    if (wanted,) not in already:
+        transaction.on_commit(partial(ring, wanted), using=using, robust=True)
+
+
+def ring(queues: Iterable[str]) -> None:
+    """Ring now, without waiting for the broker."""
+    if current_app.conf.task_always_eager:
+        for queue in queues:
+            _publish(queue)
+        return
+    _ringer().ring(queues)
+
+
+class _Ringer:
+    """A thread that publishes; requests that come in while it does are answered by one message a queue."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._wanted: set[str] = set()
+        self._changed = threading.Condition()
+        self._busy = False
+        threading.Thread(target=self._run, name="mediasearch-doorbell", daemon=True).start()
+        atexit.register(self.flush)
+
+    def ring(self, queues: Iterable[str]) -> None:
+        with self._changed:
+            self._wanted.update(queues)
+            self._changed.notify_all()
+
+    def flush(self, timeout: float = _LAST_MOMENT) -> None:
+        """Wait until all is published, or the time is over."""
+        if self.process == os.getpid():
+            with self._changed:
+                self._changed.wait_for(lambda: not self._wanted and not self._busy, timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._wanted)
+                queues, self._wanted, self._busy = self._wanted, set(), True
+            for queue in sorted(queues):
+                _publish(queue)
+
+
+_current: _Ringer | None = None
+_starting = threading.Lock()
+
+
+def _ringer() -> _Ringer:
+    global _current
+    with _starting:
+        if _current is None or _current.process != os.getpid():  # A thread does not live on in a forked process.
+            _current = _Ringer()
+        return _current
+
+
+def _publish(queue: str) -> None:
+    try:
+        current_app.send_task(DRAIN, args=[queue], queue=queue, expires=EXPIRES, retry=False, ignore_result=True)
+    except (CeleryError, KombuError, OSError) as error:
+        logger.warning("The broker did not take a doorbell for %s (%s); the sweep will ring again.", queue, error)

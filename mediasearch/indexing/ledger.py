@@ -1,0 +1,218 @@
+"""The ledger of what is owed: claimed under a lease, settled under its token.
+
+Every time in here is the database's own, so that a worker's clock is no part of it.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from mediasearch import conf
+from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
+from mediasearch.indexing import doorbell
+from mediasearch.models import Asset, Generation, Job, Pause, Stage
+
+FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
+REST = timedelta(seconds=15)
+"""How long a stage pauses before something that was down is tried again."""
+SWEEP_LOCK = 0x6D656469
+_SWEPT_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that is ours until its lease ends."""
+
+    job: int
+    asset: int
+    stage: Stage
+    generation: int | None
+    token: uuid.UUID
+    attempts: int
+
+
+def claim(stage: Stage, limit: int) -> list[Claim]:
+    """Take up to `limit` due jobs of a stage; a job that was lost in a crash before is taken alone, in its turn."""
+    first = Job.objects.due().filter(stage=stage).order_by("priority", "due_at", "pk").values_list("suspect", flat=True)
+    suspect = first.first()
+    if suspect is None:
+        return []
+    return _claim(stage, 1 if suspect else limit, suspect=suspect)
+
+
+def _claim(stage: Stage, limit: int, *, suspect: bool) -> list[Claim]:
+    token = uuid.uuid4()
+    table, pauses = Job._meta.db_table, Pause._meta.db_table
+    with connections[_database()].cursor() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE {table} SET state = 'running', attempts = attempts + 1, token = %s,
+                   lease_until = clock_timestamp() + %s
+            WHERE id IN (
+                SELECT id FROM {table}
+                WHERE state = 'pending' AND stage = %s AND suspect = %s AND due_at <= clock_timestamp()
+                  AND NOT EXISTS (SELECT 1 FROM {pauses} WHERE stage = %s AND until > clock_timestamp())
+                ORDER BY priority, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
+            RETURNING id, asset_id, generation_id, attempts
+            """,
+            [token, _lease(), stage, suspect, stage, limit],
+        )
+        rows = cursor.fetchall()
+    return [Claim(job, asset, stage, generation, token, attempts) for job, asset, generation, attempts in sorted(rows)]
+
+
+def renew(claims: Sequence[Claim]) -> None:
+    """Extend the lease of claims that are still ours."""
+    if claims:
+        _ours(claims).update(lease_until=Now() + _lease())
+
+
+def settle(
+    claims: Sequence[Claim],
+    results: Sequence[Any],
+    write: Callable[[list[tuple[Claim, Any]]], None],
+) -> int:
+    """Write results and what became of their jobs, in one transaction; return how many were done.
+
+    A result is a value for `write`, a Skip, or the error that the stage met. What is no longer ours, because its
+    lease ended or its input changed, is dropped.
+    """
+    with transaction.atomic(using=_database()):
+        # Assets before jobs, as whoever saves an asset locks them: two orders would be a deadlock.
+        assets = Asset.objects.filter(pk__in={c.asset for c in claims}).order_by("pk")
+        list(assets.select_for_update(no_key=True).values_list("pk", flat=True))
+        held = set(_ours(claims).select_for_update().order_by("pk").values_list("pk", flat=True))
+        ours = [(c, r) for c, r in zip(claims, results, strict=True) if c.job in held]
+        done = [(c, r) for c, r in ours if not isinstance(r, MediaSearchError | Skip)]
+        if done:
+            write(done)
+            _close([c for c, _ in done], Job.State.DONE)
+        for c, result in ours:
+            if isinstance(result, Skip):
+                _close([c], Job.State.SKIPPED, result.reason)
+            elif isinstance(result, Refused):
+                _close([c], Job.State.FAILED, str(result))
+            elif isinstance(result, MediaSearchError):
+                _retry(c, str(result))
+    return len(done)
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """There is nothing for this stage to do, and why."""
+
+    reason: str
+
+
+def release(claims: Sequence[Claim], reason: str) -> None:
+    """Give claims back unused, as if they had never been made."""
+    _ours(claims).update(
+        state=Job.State.PENDING, attempts=F("attempts") - 1, token=None, lease_until=None, error=reason, due_at=Now()
+    )
+
+
+def pause(stage: Stage, fault: Unavailable) -> None:
+    """Rest a stage for a while, with the reason where people see it."""
+    Pause.objects.update_or_create(
+        stage=stage,
+        defaults={"reason": str(fault), "until": Now() + REST},
+        create_defaults={"reason": str(fault), "until": Now() + REST, "since": Now()},
+    )
+
+
+def resume(stage: Stage) -> None:
+    """Forget that a stage was paused, since it works again."""
+    Pause.objects.filter(stage=stage).delete()
+
+
+def reindex(assets: Iterable[Asset] | QuerySet[Asset], stages: Collection[str] | None = None) -> int:
+    """Owe the stages (all of them by default) to assets once more, at low priority; return how many jobs that are."""
+    with transaction.atomic(using=_database()):
+        owed = Job.objects.owe(list(assets), stages, priority=Job.BACKFILL, force=True)
+        doorbell.ring_on_commit()
+    return owed
+
+
+def sweep(*, thoroughly: bool = False) -> list[str]:
+    """Take back what was lost and return the queues that have work which nobody fetched.
+
+    `thoroughly` also looks for assets that were never owed anything. One process at a time sweeps; the others
+    return at once.
+    """
+    using = _database()
+    with transaction.atomic(using=using):
+        with connections[using].cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
+            if not cursor.fetchone()[0]:
+                return []
+        _take_back()
+        if thoroughly:
+            Job.objects.owe(list(Asset.objects.lacking_jobs()[:_SWEPT_AT_ONCE]), priority=Job.BACKFILL)
+        paused = set(Pause.objects.current().values_list("stage", flat=True))
+        waiting = Job.objects.due().filter(due_at__lte=Now() - timedelta(seconds=1))
+        return [
+            queue
+            for queue, stages in doorbell.QUEUES.items()
+            if waiting.filter(stage__in=[s for s in stages if s not in paused]).exists()
+            or (Stage.EMBED_IMAGE in stages and Generation.objects.active() is None)
+        ]
+
+
+def _take_back() -> None:
+    """End leases that ran out: the worker is gone, perhaps because of this very picture."""
+    lost = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
+    ids = list(lost.select_for_update(skip_locked=True).values_list("pk", flat=True)[:_SWEPT_AT_ONCE])
+    spent = Job.objects.filter(pk__in=ids, attempts__gte=conf.settings().max_claims)
+    spent.update(
+        state=Job.State.FAILED,
+        error="The worker was lost each time while it held this job.",
+        token=None,
+        lease_until=None,
+        finished_at=Now(),
+    )
+    Job.objects.filter(pk__in=ids, state=Job.State.RUNNING).update(
+        state=Job.State.PENDING,
+        suspect=True,
+        token=None,
+        lease_until=None,
+        due_at=Now(),
+        error="The worker was lost while it held this job.",
+    )
+
+
+def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
+    Job.objects.filter(pk__in=[c.job for c in claims]).update(
+        state=state, error=error, token=None, lease_until=None, suspect=False, finished_at=Now()
+    )
+
+
+def _retry(c: Claim, error: str) -> None:
+    if c.attempts >= conf.settings().max_claims:
+        _close([c], Job.State.FAILED, error)
+        return
+    wait = min(FIRST_DELAY * 2 ** (c.attempts - 1), LONGEST_DELAY) * random.uniform(0.8, 1.2)
+    Job.objects.filter(pk=c.job).update(
+        state=Job.State.PENDING, error=error, token=None, lease_until=None, due_at=Now() + timedelta(seconds=wait)
+    )
+
+
+def _ours(claims: Sequence[Claim]) -> QuerySet[Job]:
+    tokens = {c.token for c in claims}
+    return Job.objects.filter(pk__in=[c.job for c in claims], state=Job.State.RUNNING, token__in=tokens)
+
+
+def _lease() -> timedelta:
+    return timedelta(seconds=conf.settings().lease_seconds)
+
+
+def _database() -> str:
+    return router.db_for_write(Job)

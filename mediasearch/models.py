@@ -1,0 +1,256 @@
+"""What is stored: pictures, their vectors, and the work that is still owed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.core.files.storage import Storage, storages
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from pgvector.django import HalfVectorField
+
+from mediasearch import conf, fulltext
+from mediasearch.querysets import AssetQuerySet, GenerationQuerySet, JobQuerySet, PauseQuerySet
+
+LIBRARY = "library"
+
+
+def storage() -> Storage:
+    """The storage of the library's own files and of all thumbnails."""
+    return storages[conf.settings().storage]
+
+
+class Stage(models.TextChoices):
+    """One step of indexing."""
+
+    INSPECT = "inspect", _("inspect")
+    READ = "read", _("read")
+    DESCRIBE = "describe", _("describe")
+    EMBED_IMAGE = "embed_image", _("embed image")
+    EMBED_CAPTION = "embed_caption", _("embed caption")
+
+
+EMBEDS = (Stage.EMBED_IMAGE, Stage.EMBED_CAPTION)
+"""The stages that are owed once for each living generation."""
+
+
+class Asset(models.Model):
+    """One picture that mediasearch knows."""
+
+    #: Each text that can be searched, with its weight in `text_vector`.
+    TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "C", "ocr_text": "D"}
+    #: A picture is found by its own row; it does not count as "used" by it. Read by Wagtail.
+    wagtail_reference_index_ignore = True
+
+    source = models.SlugField(_("source"), default=LIBRARY, editable=False)
+    object_id = models.BigIntegerField(null=True, blank=True, editable=False)
+    object_uuid = models.UUIDField(null=True, blank=True, editable=False)
+    file = models.FileField(_("file"), upload_to="mediasearch/%Y/%m", storage=storage, max_length=255, blank=True)
+    file_version = models.CharField(max_length=255, blank=True, editable=False)
+
+    title = models.CharField(_("title"), max_length=255, blank=True)
+    alt_text = models.TextField(_("alt text"), blank=True)
+    caption = models.TextField(_("caption"), blank=True)
+    caption_source = models.SlugField(_("caption from"), blank=True, editable=False)
+    category = models.CharField(_("category"), max_length=100, blank=True)
+    tags = ArrayField(models.CharField(max_length=100), verbose_name=_("tags"), default=list, blank=True)
+    language = models.CharField(_("language"), max_length=10, blank=True, help_text=_("ISO 639-1 code, such as en."))
+    copyright = models.TextField(_("copyright"), blank=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("owner"), null=True, blank=True, related_name="+"
+    )
+    is_public = models.BooleanField(_("public"), default=True)
+    taken_at = models.DateTimeField(_("taken"), null=True, blank=True)
+    created_at = models.DateTimeField(_("added"), default=timezone.now, editable=False)
+    modified_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    width = models.PositiveIntegerField(_("width"), null=True, editable=False)
+    height = models.PositiveIntegerField(_("height"), null=True, editable=False)
+    mime_type = models.CharField(_("media type"), max_length=50, blank=True, editable=False)
+    byte_size = models.PositiveBigIntegerField(_("bytes"), null=True, editable=False)
+    content_hash = models.CharField(max_length=64, blank=True, editable=False)
+    perceptual_hash = models.BigIntegerField(null=True, editable=False)
+    thumbnail = models.CharField(max_length=255, blank=True, editable=False)
+    ocr_text = models.TextField(_("text in the picture"), blank=True, editable=False)
+    ocr_words = models.JSONField(default=list, blank=True, editable=False)
+    text_vector = SearchVectorField(null=True, editable=False)
+
+    objects = AssetQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("image"), _("images")
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "object_id"], condition=Q(object_id__isnull=False), name="mediasearch_asset_object_id"
+            ),
+            models.UniqueConstraint(
+                fields=["source", "object_uuid"],
+                condition=Q(object_uuid__isnull=False),
+                name="mediasearch_asset_object_uuid",
+            ),
+        ]
+        indexes = [
+            GinIndex(fields=["text_vector"], name="mediasearch_asset_text", fastupdate=False),
+            GinIndex(fields=["tags"], name="mediasearch_asset_tags"),
+            models.Index(fields=["category"], name="mediasearch_asset_category"),
+            models.Index(fields=["taken_at"], name="mediasearch_asset_taken"),
+            models.Index(fields=["created_at", "id"], name="mediasearch_asset_created"),
+            models.Index(fields=["content_hash"], name="mediasearch_asset_content"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.file.name.rpartition("/")[2] or f"{self.source} {self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store the row with its text vector, so that the two can't differ."""
+        self.prepare()
+        if (only := kwargs.get("update_fields")) is not None:
+            derived = {"text_vector"} if set(only) & {*self.TEXT_WEIGHTS, "language"} else set()
+            kwargs["update_fields"] = {*only, *derived} | ({"file_version"} if "file" in only else set())
+        super().save(*args, **kwargs)
+
+    def prepare(self) -> None:
+        """Set what follows from other fields."""
+        if self.source == LIBRARY and self.file:
+            if not self.file._committed:  # Storing the file now gives it the name that jobs go by.
+                self.file.save(self.file.name, self.file.file, save=False)
+            self.file_version = self.file.name
+        parts = [(self._text(name), weight) for name, weight in self.TEXT_WEIGHTS.items()]
+        self.text_vector = fulltext.vector(parts, self.language)
+
+    def _text(self, name: str) -> str:
+        value = getattr(self, name)
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def input_key(self, stage: str) -> str:
+        """Return a name for what a stage reads; where it has not changed, there is nothing to do."""
+        read = self.caption if stage == Stage.EMBED_CAPTION else self.file_version
+        return hashlib.sha256(read.encode()).hexdigest()[:32] if read else ""
+
+
+class Generation(models.Model):
+    """One set of vectors, made by one pair of encoders."""
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("building")
+        ACTIVE = "active", _("active")
+        RETIRED = "retired", _("retired")
+
+    state = models.CharField(max_length=10, choices=State, default=State.BUILDING)
+    encoder = models.JSONField()
+    fingerprint = models.CharField(max_length=255)
+    dimensions = models.PositiveIntegerField()
+    languages = models.JSONField(null=True, blank=True)
+    caption_encoder = models.JSONField(null=True, blank=True)
+    caption_fingerprint = models.CharField(max_length=255)
+    caption_dimensions = models.PositiveIntegerField()
+    caption_languages = models.JSONField(null=True, blank=True)
+    calibration = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    activated_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GenerationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("generation"), _("generations")
+        constraints = [
+            models.UniqueConstraint(fields=["state"], condition=Q(state="active"), name="mediasearch_one_active")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.fingerprint} ({self.state})"
+
+    def reads(self, field: str) -> frozenset[str] | None:
+        """Return the languages that the encoder of `image` or `caption` reads; None means any."""
+        languages = self.languages if field == "image" else self.caption_languages
+        return None if languages is None else frozenset(languages)
+
+
+class Embedding(models.Model):
+    """The vectors of one asset in one generation. Its HNSW indexes are made by `indexing.generations`."""
+
+    generation = models.ForeignKey(Generation, models.CASCADE, related_name="embeddings")
+    asset = models.ForeignKey(Asset, models.CASCADE, related_name="embeddings")
+    image = HalfVectorField(null=True)
+    caption = HalfVectorField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["generation", "asset"], name="mediasearch_embedding_once")]
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} in generation {self.generation_id}"
+
+
+class Job(models.Model):
+    """What is owed to an asset: one stage, for one generation where the stage makes vectors."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+        SKIPPED = "skipped", _("skipped")
+
+    UPLOAD, BACKFILL = 0, 10
+
+    asset = models.ForeignKey(Asset, models.CASCADE, related_name="jobs")
+    stage = models.CharField(_("stage"), max_length=20, choices=Stage)
+    generation = models.ForeignKey(Generation, models.CASCADE, null=True, blank=True, related_name="jobs")
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.PENDING)
+    input_key = models.CharField(max_length=32, blank=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    suspect = models.BooleanField(default=False)
+    priority = models.SmallIntegerField(default=UPLOAD)
+    due_at = models.DateTimeField(_("due"), default=timezone.now)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    token = models.UUIDField(null=True, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("job"), _("jobs")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["asset", "stage"], condition=Q(generation__isnull=True), name="mediasearch_job_once"
+            ),
+            models.UniqueConstraint(
+                fields=["asset", "stage", "generation"],
+                condition=Q(generation__isnull=False),
+                name="mediasearch_job_once_each",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["stage", "priority", "due_at", "id"], condition=Q(state="pending"), name="mediasearch_job_due"
+            ),
+            models.Index(fields=["lease_until"], condition=Q(state="running"), name="mediasearch_job_leased"),
+            models.Index(fields=["stage", "id"], condition=Q(state="failed"), name="mediasearch_job_failed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stage} of {self.asset_id}: {self.state}"
+
+
+class Pause(models.Model):
+    """A stage that rests, because something that all its jobs share is down."""
+
+    stage = models.CharField(max_length=20, choices=Stage, unique=True)
+    reason = models.TextField()
+    since = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField()
+
+    objects = PauseQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.reason}"

@@ -1,0 +1,188 @@
+"""Questions to the tables, and the one way in which work comes to be owed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, models, transaction
+from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+if TYPE_CHECKING:
+    from mediasearch.models import Asset, Generation, Job, Pause  # noqa: F401
+
+_CHUNK = 1_000
+
+
+class AssetQuerySet(models.QuerySet["Asset"]):
+    """Assets, whose text vectors and jobs follow whichever way they are written."""
+
+    def update(self, **kwargs: Any) -> int:
+        """As in Django; where a text changes, its text vector changes in the same transaction."""
+        if not set(kwargs) & {*self.model.TEXT_WEIGHTS, "language"} or "text_vector" in kwargs:
+            return super().update(**kwargs)
+        with transaction.atomic(using=self.db):
+            ids = list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
+            changed = self.model.objects.using(self.db).filter(pk__in=ids)
+            count = super(AssetQuerySet, changed).update(**kwargs)
+            for asset in changed.iterator(chunk_size=_CHUNK):
+                asset.prepare()
+                changed.filter(pk=asset.pk).update(text_vector=asset.text_vector)
+        return count
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(self, objs: Iterable[Asset], *args: Any, **kwargs: Any) -> list[Asset]:
+        """As in Django; the jobs of the new assets are written in the same transaction."""
+        from mediasearch.models import Job
+
+        assets = list(objs)
+        for asset in assets:
+            asset.prepare()
+        with transaction.atomic(using=self.db):
+            created = super().bulk_create(assets, *args, **kwargs)
+            Job.objects.owe(created, priority=Job.BACKFILL)
+        return created
+
+    def lacking_jobs(self) -> AssetQuerySet:
+        """Assets that were never owed what every asset is owed."""
+        from mediasearch.models import Generation, Job, Stage
+
+        jobs = Job.objects.filter(asset=OuterRef("pk"))
+        lacking = ~Exists(jobs.filter(stage=Stage.INSPECT))
+        for generation in Generation.objects.living():
+            lacking |= ~Exists(jobs.filter(stage=Stage.EMBED_IMAGE, generation=generation))
+        return self.filter(lacking)
+
+
+class GenerationQuerySet(models.QuerySet["Generation"]):
+    """Generations, of which one answers searches."""
+
+    def active(self) -> Generation | None:
+        """The generation that searches use; None before the first worker has started."""
+        return self.filter(state="active").first()
+
+    def living(self) -> GenerationQuerySet:
+        """Those that new uploads must be written to."""
+        return self.filter(state__in=["active", "building"]).order_by("pk")
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    """Jobs: what is owed, due and done."""
+
+    def owe(
+        self,
+        assets: Sequence[Asset],
+        stages: Collection[str] | None = None,
+        *,
+        generations: Sequence[Generation] | None = None,
+        priority: int | None = None,
+        force: bool = False,
+    ) -> int:
+        """Write down what is owed to assets; return how many jobs became due by it.
+
+        A job whose input is the same as last time stays as it is, unless `force`. Runs in the caller's transaction.
+        """
+        from mediasearch.models import EMBEDS, Generation, Job, Stage
+
+        wanted = set(stages if stages is not None else owed_stages())
+        living = list(Generation.objects.living() if generations is None else generations)
+        rows: list[tuple[Asset, str, int | None]] = []
+        for stage in Stage:
+            if stage in wanted:
+                targets = [g.pk for g in living] if stage in EMBEDS else [None]
+                rows += [(asset, stage, target) for asset in assets for target in targets]
+        rows.sort(key=lambda row: row[0].pk)  # One order for all writers, so that they can't deadlock.
+        chosen = Job.UPLOAD if priority is None else priority
+        return sum(
+            _upsert(self.db, group[start : start + _CHUNK], chosen, force)
+            for group in ([r for r in rows if r[2] is None], [r for r in rows if r[2] is not None])
+            for start in range(0, len(group), _CHUNK)
+        )
+
+    def due(self) -> JobQuerySet:
+        """Jobs that could be claimed now."""
+        return self.filter(state="pending", due_at__lte=Now())
+
+    def requeue(self) -> int:
+        """Make these jobs due again, with all their claims back."""
+        return self.update(
+            state="pending", attempts=0, suspect=False, due_at=Now(), token=None, lease_until=None, error=""
+        )
+
+    requeue.alters_data = True  # type: ignore[attr-defined]
+
+    def progress(self) -> dict[str, dict[str, int]]:
+        """Return how many jobs there are by stage and state."""
+        counts: dict[str, dict[str, int]] = {}
+        for stage, state, number in self.values_list("stage", "state").annotate(n=Count("pk")).order_by():
+            counts.setdefault(stage, {})[state] = number
+        return counts
+
+    def unfinished(self) -> JobQuerySet:
+        return self.filter(Q(state="pending") | Q(state="running"))
+
+
+class PauseQuerySet(models.QuerySet["Pause"]):
+    """Stages at rest."""
+
+    def current(self) -> PauseQuerySet:
+        return self.filter(until__gt=Now())
+
+
+def owed_stages() -> list[str]:
+    """The stages that every asset goes through as the site is set up."""
+    from mediasearch import conf
+    from mediasearch.models import Stage
+
+    absent = set()
+    if conf.settings().reader is None:
+        absent.add(Stage.READ)
+    if conf.settings().captioner is None:
+        absent.add(Stage.DESCRIBE)
+    return [stage for stage in Stage if stage not in absent]
+
+
+def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority: int, force: bool) -> int:
+    """Insert jobs, or make them due again where their input changed; a running one loses its token, and so its claim.
+
+    A job with nothing to read (no caption) is written as done, so that only a change wakes a worker.
+    """
+    from mediasearch.models import Job
+
+    if not rows:
+        return 0
+    keys = [asset.input_key(stage) for asset, stage, _ in rows]
+    conflict = "(asset_id, stage) WHERE generation_id IS NULL"
+    if rows[0][2] is not None:
+        conflict = "(asset_id, stage, generation_id) WHERE generation_id IS NOT NULL"
+    table = Job._meta.db_table
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO {table} AS job (asset_id, stage, generation_id, input_key, state, priority, attempts, suspect,
+                                        error, due_at, created_at)
+            SELECT owed.asset_id, owed.stage, owed.generation_id, owed.input_key,
+                   CASE WHEN owed.input_key = '' AND NOT %s THEN 'done' ELSE 'pending' END,
+                   %s, 0, false, '', clock_timestamp(), clock_timestamp()
+            FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[])
+                 AS owed (asset_id, stage, generation_id, input_key)
+            ON CONFLICT {conflict} DO UPDATE
+            SET state = 'pending', input_key = excluded.input_key, priority = excluded.priority, attempts = 0,
+                suspect = false, error = '', due_at = clock_timestamp(), token = NULL, lease_until = NULL,
+                finished_at = NULL
+            WHERE job.input_key <> excluded.input_key OR %s
+            RETURNING state
+            """,
+            [
+                force,
+                priority,
+                [asset.pk for asset, _, _ in rows],
+                [str(stage) for _, stage, _ in rows],
+                [generation for _, _, generation in rows],
+                keys,
+                force,
+            ],
+        )
+        return sum(1 for (state,) in cursor.fetchall() if state == "pending")

@@ -1,0 +1,70 @@
+"""What mediasearch needs to know of a place where images live."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from django.db.models import QuerySet
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+    from mediasearch.models import Asset
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What people wrote about a picture; each is searched, and shown where it matched."""
+
+    title: str = ""
+    alt_text: str = ""
+    caption: str = ""
+    category: str = ""
+    tags: tuple[str, ...] = ()
+    language: str = ""
+    taken_at: datetime | None = None
+
+
+class Source(ABC):
+    """The adapter to one place where images live.
+
+    A site registers a subclass with `mediasearch.register`; every method is asked about assets of this source only.
+    """
+
+    slug: str
+    """Names the source in `Asset.source`; lower case, never changed later."""
+    verbose_name: str = ""
+    """Names the source to people; the slug where empty."""
+
+    @abstractmethod
+    def open(self, asset: Asset) -> BinaryIO:
+        """Return the picture's file, opened for reading at its start, through the storage API.
+
+        Raises FileNotFoundError where there is no such file, OSError where the storage does not answer.
+        """
+
+    @abstractmethod
+    def texts(self, asset: Asset) -> Texts:
+        """Return what people wrote about the picture."""
+
+    @abstractmethod
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser | None) -> QuerySet[Asset]:
+        """Return the assets of this source that a user may see; None is a visitor who is not logged in.
+
+        It becomes part of every search's SQL, so it must be a queryset without slices.
+        """
+
+    @abstractmethod
+    def thumbnail_url(self, asset: Asset) -> str:
+        """Return the address of a small picture, or "" while there is none."""
+
+    @abstractmethod
+    def edit_url(self, asset: Asset) -> str:
+        """Return the address where an editor changes this picture, or ""."""
+
+    def check(self) -> list[Any]:
+        """Return system check messages about this source."""
+        return []

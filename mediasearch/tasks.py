@@ -1,0 +1,67 @@
+"""What Celery runs: shells around `indexing.worker`, and the encoder for searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery import shared_task, signals
+from celery.worker import WorkController
+
+from mediasearch.features import remote
+from mediasearch.indexing import doorbell, generations, ledger, worker
+
+_HELD_QUEUES: set[str] = set()
+_sweeper: worker.Sweeper | None = None
+
+
+@shared_task(name=doorbell.DRAIN, ignore_result=True)
+def drain(queue: str) -> None:
+    """Do what is due in a queue; ring again where the time did not suffice, so that others get their turn."""
+    stages = doorbell.QUEUES[queue]
+    worker.warm(stages)
+    if worker.drain(stages):
+        doorbell.ring([queue])
+
+
+@shared_task(name="mediasearch.sweep", ignore_result=True)
+def sweep() -> None:
+    """Find what was lost and ring for it. Beat runs it; each worker also does on its own."""
+    doorbell.ring(ledger.sweep(thoroughly=True))
+
+
+@shared_task(name=remote.TASK)
+def encode_texts(generation: int, field: str, texts: Sequence[str]) -> list[list[float]]:
+    """Return the vectors of texts, made by the encoder of a generation's field, `image` or `caption`."""
+    pair = generations.encoders(generation)
+    vectors: list[list[float]] = getattr(pair, field).encode_texts(texts).tolist()
+    return vectors
+
+
+@signals.celeryd_after_setup.connect
+def note_queues(instance: WorkController, **_: Any) -> None:
+    """Remember which queues this worker serves; its pool processes inherit it."""
+    _HELD_QUEUES.update(instance.app.amqp.queues.consume_from)
+
+
+@signals.worker_ready.connect
+def ring_own_bell(**_: Any) -> None:
+    """Have the model loaded, and what waited done, before anybody rings."""
+    doorbell.ring(sorted(_HELD_QUEUES & set(doorbell.QUEUES)))
+    if remote.QUEUE in _HELD_QUEUES:
+        warm_query.apply_async(queue=remote.QUEUE, retry=False, ignore_result=True)
+
+
+@shared_task(name="mediasearch.warm_query", ignore_result=True)
+def warm_query() -> None:
+    """Load the text tower of the active generation."""
+    generations.warm_active()
+
+
+@signals.worker_process_init.connect
+def start_sweeper(**_: Any) -> None:
+    """Sweep from within the pool process, where a thread outlives no fork."""
+    global _sweeper
+    if _HELD_QUEUES & set(doorbell.QUEUES):
+        _sweeper = worker.Sweeper()
+        _sweeper.start()
