@@ -35,7 +35,8 @@ def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
         for config in _configs(language) if text else []:
             stems.append(f" || setweight(to_tsvector(%s::regconfig, %s), '{weight}')")
             params += [config, text]
-    return RawSQL("%s::tsvector" + "".join(stems), (" ".join(entries), *params), SearchVectorField())
+    sql = "%s::tsvector" + "".join(stems)
+    return RawSQL(sql, (" ".join(entries), *params), SearchVectorField())  # noqa: S611 (texts are parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Reading:
 
     @property
     def text(self) -> str:
-        """The words line by line; a space stands between words of a line where both sides are not Chinese or Japanese."""
+        """The words line by line, with a space between two words of a line unless both are Chinese or Japanese."""
         from mediasearch.features.lexemes import join_words
 
         lines: dict[int, list[str]] = {}

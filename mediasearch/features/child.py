@@ -74,8 +74,8 @@ def verify(data: bytes, options: dict[str, Any]) -> Answer:
     """Decode the picture and say only that it can be."""
     from mediasearch.features import images
 
-    image = images.open_image(data, _limits(options))
-    return {"width": image.width, "height": image.height}, b""
+    images.open_image(data, _limits(options), shortest_side=64)
+    return {}, b""
 
 
 def pixels(data: bytes, options: dict[str, Any]) -> Answer:

@@ -20,13 +20,13 @@ def content_hash(data: bytes) -> str:
 def perceptual_hash(image: Image.Image) -> int:
     """Return the 64-bit DCT hash (pHash) as a signed integer; look-alikes differ in few bits.
 
-    The sign of each low-frequency coefficient against their median, as in Zauner, "Implementation and Benchmarking
-    of Perceptual Image Hash Functions" (2010), section 3.2.2.
+    Each low-frequency coefficient, the mean brightness left out, against their median, as in Zauner, "Implementation
+    and Benchmarking of Perceptual Image Hash Functions" (2010), section 3.2.2.
     """
     pixels = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
     cosines = _cosines()
-    low = (cosines @ pixels @ cosines.T)[:_KEPT, :_KEPT].ravel()
-    bits = low > np.median(low[1:])
+    low = (cosines @ pixels @ cosines.T)[1 : _KEPT + 1, 1 : _KEPT + 1].ravel()
+    bits = low > np.median(low)
     return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
 
 

@@ -21,10 +21,10 @@ LONGEST = 80
 """Characters of a word that are kept; longer runs are noise, and a lexeme must stay under 2 kB."""
 MOST_POSITIONS = 16_383
 """The last position a tsvector can hold."""
-STOP_WORDS = frozenset(
-    "a an and are as at be but by for from has have in is it its of on or that the their there these this to was"
-    " were which who with".split()
-)
+STOP_WORDS = frozenset({
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "from", "has", "have", "in", "is", "it", "its",
+    "of", "on", "or", "that", "the", "their", "there", "these", "this", "to", "was", "were", "which", "who", "with",
+})  # fmt: skip
 """English words that a question is full of and that tell pictures apart only when nothing else is asked."""
 
 

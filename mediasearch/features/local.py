@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mediasearch.features import backends
-from mediasearch.features.base import Question, QueryEncoder
+from mediasearch.features.base import QueryEncoder, Question
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -30,10 +29,9 @@ def load(stream: BinaryIO) -> bytes:
     return data
 
 
-def verify(data: bytes) -> tuple[int, int]:
-    """Return width and height of a picture that can be opened. Raises a subclass of Refused, or DecoderCrashed."""
-    answer, _ = _opener().call("verify", data, _limits())
-    return answer["width"], answer["height"]
+def verify(data: bytes) -> None:
+    """Return if the picture can be opened and decoded. Raises a subclass of Refused, or DecoderCrashed."""
+    _opener().call("verify", data, _limits())
 
 
 def inspect(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -72,6 +70,14 @@ def _reader() -> Sandbox:
     return _sandbox("read", Budget(settings.read_seconds, settings.read_memory, _FILES_PER_READER))
 
 
-@cache
 def _sandbox(purpose: str, budget: Budget) -> Sandbox:
-    return Sandbox(budget)
+    return _sandboxes.setdefault((purpose, budget), Sandbox(budget))
+
+
+def close() -> None:
+    """End the children that this process started."""
+    for sandbox in _sandboxes.values():
+        sandbox.close()
+
+
+_sandboxes: dict[tuple[str, Budget], Sandbox] = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mediasearch.exceptions import EncoderUnavailable
-from mediasearch.features.base import Question, QueryEncoder
+from mediasearch.features.base import QueryEncoder, Question
 
 if TYPE_CHECKING:
     import numpy as np

@@ -77,13 +77,15 @@ class Sandbox:
 
     def close(self) -> None:
         """End the child; the next call starts another."""
-        if self._process is not None and self._owner == os.getpid():
-            _kill(self._process)
-            for stream in (self._process.stdin, self._process.stdout):
-                with suppress(BrokenPipeError):
-                    stream and stream.close()
-            self._process.wait()
-        self._process = None
+        if self._process is not None and self._errors is not None:
+            if self._owner == os.getpid():
+                _kill(self._process)
+                self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout, self._errors):
+                if stream is not None:
+                    with suppress(BrokenPipeError):
+                        stream.close()
+        self._process = self._errors = None
 
     def _ready(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
@@ -96,7 +98,7 @@ class Sandbox:
         package_root = str(Path(exceptions.__file__).resolve().parent.parent)
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         environment |= _ONE_THREAD | {"PYTHONPATH": os.pathsep.join([package_root, *filter(None, sys.path)])}
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
         try:
             self._process = subprocess.Popen(
                 [_python(), "-P", "-m", "mediasearch.features.child", str(self.budget.memory)],
@@ -116,7 +118,8 @@ class Sandbox:
     def _exchange(
         process: subprocess.Popen[bytes], header: dict[str, Any], data: bytes
     ) -> tuple[dict[str, Any], bytes] | None:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             write_frame(process.stdin, header, data)  # type: ignore[arg-type]
             return read_frame(process.stdout)  # type: ignore[arg-type]
@@ -129,12 +132,10 @@ class Sandbox:
         _kill(process)
 
     def _crashed(self, expired: bool) -> exceptions.MediaSearchError:
-        served = self._served
+        served, said = self._served, self._last_words()
         self.close()
-        said = self._last_words()
-        logger.warning(
-            "A file killed the process that opened it (%s).", "time-out" if expired else said or "no message"
-        )
+        reason = "time-out" if expired else said or "no message"
+        logger.warning("A file killed the process that opened it (%s).", reason)
         if expired:
             return exceptions.DecoderCrashed(f"Opening this file took more than {self.budget.seconds:g} seconds.")
         if not served and "ModuleNotFoundError" in said:
@@ -142,11 +143,9 @@ class Sandbox:
         return exceptions.DecoderCrashed("The process that opened this file died.")
 
     def _last_words(self) -> str:
-        if self._errors is None:
-            return ""
+        assert self._errors is not None
         self._errors.seek(0)
         lines = self._errors.read()[-2_000:].decode("utf-8", "replace").splitlines()
-        self._errors.close()
         return lines[-1] if lines else ""
 
 

@@ -108,7 +108,7 @@ def _ranked(request: Request, candidates: Sequence[Sql], scope_size: str) -> Sql
         " image_rank, caption_rank, text_rank,"
         f" count(*) OVER () AS total, count(image) OVER () AS encoded, {scope_size} AS scope_size"
         " FROM scores ORDER BY score DESC, id LIMIT %s OFFSET %s",
-        tuple(param for part in parts for param in part.params) + (request.limit, request.offset),
+        (*(param for part in parts for param in part.params), request.limit, request.offset),
     )
 
 
