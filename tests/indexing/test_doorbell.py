@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from mediasearch.indexing import doorbell
+from mediasearch.models import Asset
+from tests.conftest import MakeAsset, picture
+
+PUBLISH = doorbell._publish
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    heard: list[str] = []
+    monkeypatch.setattr(doorbell, "_publish", heard.append)
+    return heard
+
+
+def settle() -> None:
+    doorbell._ringer().flush()
+
+
+@pytest.mark.django_db
+def test_ring_on_commit__once_for_a_transaction(
+    make_asset: MakeAsset, rung: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        for _ in range(5):
+            make_asset()
+        settle()
+        assert rung == []
+    settle()
+    assert len(callbacks) == 1
+    assert rung == ["mediasearch.embed", "mediasearch.read"]
+
+
+@pytest.mark.django_db
+def test_ring_on_commit__not_for_a_title(
+    make_asset: MakeAsset, rung: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    asset = make_asset()
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        asset.title = "New"
+        asset.save()
+    assert callbacks == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ring_on_commit__not_after_a_rollback(rung: list[str]) -> None:
+    with transaction.atomic():
+        Asset.objects.create(file=ContentFile(picture(), name="a.png"))
+        transaction.set_rollback(True)
+    settle()
+    assert rung == []
+
+
+def test_ring__never_waits_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(doorbell, "_publish", lambda queue: release.wait(10))
+    started = time.monotonic()
+    for _ in range(100):
+        doorbell.ring(["mediasearch.read"])
+    assert time.monotonic() - started < 0.5
+    release.set()
+    settle()
+
+
+def test_ring__many_become_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+
+    def slowly(queue: str) -> None:
+        time.sleep(0.05)
+        heard.append(queue)
+
+    monkeypatch.setattr(doorbell, "_publish", slowly)
+    for _ in range(100):
+        doorbell.ring(["mediasearch.read"])
+    settle()
+    assert 1 <= len(heard) <= 3
+
+
+def test_publish__a_broker_that_is_down_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(doorbell.current_app, "send_task", refuse)
+    PUBLISH("mediasearch.read")
+    assert "the sweep will ring again" in caplog.text
