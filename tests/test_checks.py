@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.db import connection
+
+from mediasearch import checks
+from mediasearch.models import Generation
+
+
+def ids(messages: list[CheckMessage]) -> list[str | None]:
+    return [message.id for message in messages]
+
+
+def found(databases: list[str] | None = None) -> list[CheckMessage]:
+    return [m for m in run_checks(databases=databases) if str(m.id).startswith("mediasearch")]
+
+
+def test_check__a_sound_set_up_has_nothing_to_say(db: None) -> None:
+    assert found(["default"]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "identifier", "sentence"),
+    [
+        ({"ENCODR": {}}, "mediasearch.E001", 'no key "ENCODR"'),
+        ({"CANDIDATES": "many"}, "mediasearch.E001", "must be like 200"),
+        ({"CANDIDATES": 0}, "mediasearch.E001", "above zero"),
+        ({"ENCODER": "openclip"}, "mediasearch.E001", "must look like"),
+        ({"ENCODER": {"BACKEND": "x.Y", "OPTION": {}}}, "mediasearch.E001", "OPTION"),
+        ({"WEIGHTS": {"image": "much"}}, "mediasearch.E001", "0 or more"),
+        ([], "mediasearch.E001", "must be a dict"),
+        ({"READER": {"BACKEND": "no.such.Reader"}}, "mediasearch.E002", "can't be imported"),
+        (
+            {"READER": {"BACKEND": "mediasearch.features.fake.FakeReader", "OPTIONS": {"x": 1}}},
+            "mediasearch.E002",
+            "OPTIONS",
+        ),
+        ({"READER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"}}, "mediasearch.E002", "no TextReader"),
+    ],
+)
+def test_check_settings(settings: Any, value: Any, identifier: str, sentence: str) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | value if isinstance(value, dict) else value
+    (message,) = found()
+    assert message.id == identifier
+    assert sentence in message.msg
+    assert message.hint
+
+
+def test_check_apps__postgres(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.postgres"]
+    assert "mediasearch.E003" in ids(found())
+
+
+def test_check_database__not_postgresql(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    (message,) = checks.check_database(None, ["default"])
+    assert message.id == "mediasearch.E004"
+    assert "not sqlite" in message.msg
+
+
+def test_check_database__old_postgresql(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    monkeypatch.setattr(checks, "POSTGRESQL", 990_000)
+    assert ids(checks.check_database(None, ["default"])) == ["mediasearch.E004"]
+
+
+def test_check_database__old_pgvector(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    monkeypatch.setattr(checks, "PGVECTOR", (99, 0))
+    (message,) = checks.check_database(None, ["default"])
+    assert message.id == "mediasearch.E005"
+    assert "ALTER EXTENSION vector UPDATE" in str(message.hint)
+
+
+def test_check_database__extension_absent_and_not_allowed(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE humble; GRANT ALL ON SCHEMA public TO humble")
+        cursor.execute("DROP EXTENSION vector CASCADE")
+        cursor.execute("SET LOCAL ROLE humble")
+        (message,) = checks.check_database(None, ["default"])
+        cursor.execute("RESET ROLE")
+    assert message.id == "mediasearch.E005"
+    assert "may not create it" in message.msg
+    assert "CREATE EXTENSION vector" in str(message.hint)
+
+
+def test_check_database__extension_absent_but_allowed(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP EXTENSION vector CASCADE")
+    assert checks.check_database(None, ["default"]) == []
+
+
+def test_check_database__unreachable(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    from django.db.utils import OperationalError
+
+    def refuse() -> None:
+        raise OperationalError("connection refused\nIs the server running?")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "cursor", refuse)
+        (message,) = checks.check_database(None, ["default"])
+    assert message.id == "mediasearch.E007"
+    assert "connection refused" in message.msg
+    assert "DATABASES" in str(message.hint)
+
+
+def test_check_generation__other_encoder_than_the_active(active_generation: Generation, settings: Any) -> None:
+    assert checks.check_generation(None, ["default"]) == []
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {
+        "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"dimensions": 24}}
+    }
+    (message,) = checks.check_generation(None, ["default"])
+    assert message.id == "mediasearch.W005"
+    assert "mediasearch_reindex" in str(message.hint)
+
+
+@pytest.fixture
+def demo_model(settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    (tmp_path / "mediasearch.json").write_text(json.dumps({"languages": ["en"], "notice": "For trying out."}))
+    encoder = {"BACKEND": "mediasearch.features.openclip.OpenClip", "OPTIONS": {"model": f"local-dir:{tmp_path}"}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"ENCODER": encoder}
+
+
+@pytest.mark.usefixtures("demo_model")
+@pytest.mark.parametrize(("debug", "expected"), [(False, ["mediasearch.W004"]), (True, [])])
+def test_check_settings__the_demo_model_is_for_trying_out(settings: Any, debug: bool, expected: list[str]) -> None:
+    settings.DEBUG = debug
+    assert ids(found()) == expected
+
+
+@pytest.mark.parametrize("options", [{"model": "local-dir:/nowhere"}, {"model": "ViT-B-32"}])
+def test_check_settings__weights_missing(settings: Any, options: dict[str, str]) -> None:
+    encoder = {"BACKEND": "mediasearch.features.openclip.OpenClip", "OPTIONS": options}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"ENCODER": encoder}
+    (message,) = found()
+    assert message.id == "mediasearch.E006"
+    assert "MEDIASEARCH" in str(message.hint)
