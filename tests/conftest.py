@@ -16,6 +16,7 @@ from mediasearch.indexing import doorbell, worker
 from mediasearch.models import Asset, Generation, Stage
 
 MakeAsset = Callable[..., Asset]
+PUBLISH = doorbell._publish
 
 
 def picture(colour: str = "red", size: tuple[int, int] = (64, 48), form: str = "PNG", **options: Any) -> bytes:
