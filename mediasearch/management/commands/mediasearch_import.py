@@ -97,7 +97,7 @@ class Command(BaseCommand):
                 self.stdout.write("    " + "\n    ".join(shown) + more)
         if found == 0:
             self.stdout.write("The folder holds no files.")
-        elif lost == found and set(skipped) != {ALREADY_THERE}:
+        elif lost == found and ALREADY_THERE not in skipped:
             raise CommandError("Nothing was imported.")
 
 

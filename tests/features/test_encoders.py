@@ -1,0 +1,152 @@
+"""What every encoder must do; the fake one, and a real model through open_clip."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.features.base import Encoder
+from mediasearch.features.fake import FakeEncoder
+from mediasearch.features.openclip import OpenClip
+from project.library import catalog
+from project.miniclip.assemble import AssemblyError, assemble
+
+
+@pytest.fixture(scope="session")
+def miniclip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return assemble(tmp_path_factory.mktemp("models") / "mini-clip")
+
+
+@pytest.fixture(scope="session")
+def openclip(miniclip: Path) -> OpenClip:
+    return OpenClip(f"local-dir:{miniclip}")
+
+
+@pytest.fixture(params=["fake", "openclip"])
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return FakeEncoder() if request.param == "fake" else request.getfixturevalue("openclip")
+
+
+@pytest.fixture(scope="session")
+def photographs() -> dict[str, Image.Image]:
+    return {p.key: Image.open(p.path).convert("RGB") for p in catalog.pictures() if not p.lines}
+
+
+def noise(seed: int, size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def test_encode__shapes_and_norms(encoder: Encoder) -> None:
+    for vectors in (
+        encoder.encode_images([noise(1, (64, 48)), noise(2, (300, 500))]),
+        encoder.encode_texts(["a red car", ""]),
+    ):
+        assert vectors.shape == (2, encoder.dimensions)
+        assert vectors.dtype == np.float32
+        assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_encode__one_by_one_as_in_a_batch(encoder: Encoder) -> None:
+    images = [noise(seed, (224 + seed, 224)) for seed in range(4)]
+    texts = ["a cat", "a long sentence about a dog that sleeps on a red sofa", "x"]
+    for encode, items in ((encoder.encode_images, images), (encoder.encode_texts, texts)):
+        together = encode(items)  # type: ignore[operator]
+        apart = np.concatenate([encode([item]) for item in items])  # type: ignore[operator]
+        assert (together * apart).sum(axis=1).min() > 0.99999
+
+
+def test_encode__is_deterministic(encoder: Encoder) -> None:
+    assert np.array_equal(encoder.encode_texts(["a red car"]), encoder.encode_texts(["a red car"]))
+
+
+def test_encode__hostile_text(encoder: Encoder) -> None:
+    assert np.isfinite(encoder.encode_texts(["\x00", "🚗" * 500, "word " * 5_000])).all()
+
+
+def test_fingerprint__is_stable_and_names_the_model(encoder: Encoder) -> None:
+    assert encoder.fingerprint == encoder.fingerprint
+    assert ("fake" in encoder.fingerprint) or ("mini-clip" in encoder.fingerprint)
+
+
+def test_openclip__equals_plain_open_clip(openclip: OpenClip, miniclip: Path) -> None:
+    import open_clip
+    import torch
+
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{miniclip}", require_pretrained=True)
+    model.eval()
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{miniclip}")
+    image = noise(3, (400, 300))
+    with torch.inference_mode():
+        plain_image = model.encode_image(preprocess(image)[None], normalize=True).numpy()
+        plain_text = model.encode_text(tokenizer(["a red car"]), normalize=True).numpy()
+    assert np.abs(openclip.encode_images([image]) - plain_image).max() < 1e-5
+    assert np.abs(openclip.encode_texts(["a red car"]) - plain_text).max() < 1e-5
+
+
+def test_openclip__tells_photographs_apart(openclip: OpenClip, photographs: dict[str, Image.Image]) -> None:
+    keys = list(photographs)
+    vectors = openclip.encode_images(list(photographs.values()))
+    for question, expected in (("a cat", "chelsea"), ("a motorbike", "motorcycle"), ("a rocket launch", "rocket")):
+        scores = vectors @ openclip.encode_texts([question])[0]
+        assert expected in keys[int(scores.argmax())]
+
+
+def test_openclip__fingerprint_follows_the_weights(openclip: OpenClip, miniclip: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    moved = tmp_path / "mini-clip"
+    shutil.copytree(miniclip, moved)
+    assert OpenClip(f"local-dir:{moved}").fingerprint == openclip.fingerprint
+    weights = load_file(moved / "open_clip_model.safetensors")
+    weights["visual.head.proj.bias"] += 0.001
+    save_file(weights, moved / "open_clip_model.safetensors")
+    assert OpenClip(f"local-dir:{moved}").fingerprint != openclip.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "languages"),
+    [
+        ({"model": "ViT-B-32", "pretrained": "openai"}, {"en"}),
+        ({"model": "xlm-roberta-base-ViT-B-32", "pretrained": "laion5b_s13b_b90k"}, None),
+        ({"model": "ViT-B-16-SigLIP2", "pretrained": "webli"}, None),
+        ({"model": "ViT-B-32", "pretrained": "x", "languages": ["en", "zh"]}, {"en", "zh"}),
+        ({"model": "ViT-B-32", "pretrained": "x", "languages": None}, None),
+    ],
+)
+def test_openclip__languages(arguments: dict[str, object], languages: set[str] | None) -> None:
+    assert OpenClip(**arguments).languages == languages  # type: ignore[arg-type]
+
+
+def test_openclip__languages_of_a_folder(openclip: OpenClip) -> None:
+    assert openclip.languages == {"en"}
+
+
+@pytest.mark.parametrize("model", ["local-dir:/nowhere", "no-such-model"])
+def test_openclip__missing_weights_are_one_sentence(model: str) -> None:
+    with pytest.raises(EncoderUnavailable, match="MEDIASEARCH"):
+        _ = OpenClip(model, pretrained="none").dimensions
+
+
+def test_openclip__a_damaged_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text("{")
+    with pytest.raises(EncoderUnavailable, match="could not be loaded"):
+        _ = OpenClip(f"local-dir:{tmp_path}").dimensions
+
+
+def test_assemble__leaves_a_whole_folder_alone(miniclip: Path) -> None:
+    before = (miniclip / "open_clip_model.safetensors").stat().st_mtime_ns
+    assert assemble(miniclip) == miniclip
+    assert (miniclip / "open_clip_model.safetensors").stat().st_mtime_ns == before
+    assert json.loads((miniclip / "mediasearch.json").read_text())["notice"]
+
+
+def test_assemble__a_missing_part_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("project.miniclip.assemble.find_spec", lambda name: None)
+    with pytest.raises(AssemblyError, match=r"pip install mediasearch\[demo\]"):
+        assemble(tmp_path / "mini-clip")

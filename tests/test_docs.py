@@ -1,0 +1,54 @@
+"""What users can set, run and be told is documented."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mediasearch import checks, conf
+from mediasearch.features import local, openclip, remote
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = {path.name: path.read_text() for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
+
+
+@pytest.mark.parametrize("field", fields(conf.Settings), ids=lambda field: field.name)
+def test_settings__each_key_with_its_default(field: object) -> None:
+    name, default = field.name.upper(), getattr(conf.Settings(), field.name)  # type: ignore[attr-defined]
+    row = re.search(rf"^\| `{name}` \| (.+?) \|", DOCS["settings.md"], re.MULTILINE)
+    assert row, f"docs/settings.md does not explain {name}"
+    if isinstance(default, int | float | str):
+        assert row[1].strip("`").replace("_", "").strip('"') == str(default).replace("_", "")
+    if isinstance(default, conf.Spec):
+        assert default.backend.rpartition(".")[2] in row[1]
+
+
+@pytest.mark.parametrize("backend", [openclip.OpenClip, remote.Remote, local.Local])
+def test_settings__each_option(backend: type) -> None:
+    for option in list(inspect.signature(backend.__init__).parameters)[1:]:
+        if option not in ("args", "kwargs"):
+            assert f"| `{option}` |" in DOCS["settings.md"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "mediasearch/management/commands").glob("[a-z]*.py")), ids=str)
+def test_commands__each(path: Path) -> None:
+    assert f"## `{path.stem}" in DOCS["commands.md"]
+    for option in re.findall(r'add_argument\("(--[a-z-]+)"', path.read_text()):
+        assert f"`{option}" in DOCS["commands.md"], f"{path.stem} has an option {option} that nobody explains"
+
+
+def test_checks__each() -> None:
+    used = set(re.findall(r"mediasearch\.[EW]\d{3}", inspect.getsource(checks)))
+    documented = set(re.findall(r"^\| `(mediasearch\.[EW]\d{3})`", DOCS["checks.md"], re.MULTILINE))
+    assert used == documented
+
+
+@pytest.mark.parametrize("name", sorted(DOCS))
+def test_links__lead_somewhere(name: str) -> None:
+    base = ROOT if name == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", DOCS[name]):
+        assert (base / target).exists(), f"{name} links to {target}, which is not there"
