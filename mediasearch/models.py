@@ -107,7 +107,7 @@ class Asset(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.title or self.file.name.rpartition("/")[2] or f"{self.source} {self.pk}"
+        return self.title or (self.file.name or "").rpartition("/")[2] or f"{self.source} {self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store the row with its text vector, so that the two can't differ."""
@@ -120,9 +120,10 @@ class Asset(models.Model):
     def prepare(self) -> None:
         """Set what follows from other fields."""
         if self.source == LIBRARY and self.file:
-            if not self.file._committed:  # Storing the file now gives it the name that jobs go by.
-                self.file.save(self.file.name, self.file.file, save=False)
-            self.file_version = self.file.name
+            if not self.file._committed:  # type: ignore[attr-defined]
+                # Storing the file now gives it the name that jobs go by.
+                self.file.save(str(self.file.name), self.file.file, save=False)
+            self.file_version = str(self.file.name)
         parts = [(self._text(name), weight) for name, weight in self.TEXT_WEIGHTS.items()]
         self.text_vector = fulltext.vector(parts, self.language)
 

@@ -50,9 +50,9 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         from mediasearch.models import Generation, Job, Stage
 
         jobs = Job.objects.filter(asset=OuterRef("pk"))
-        lacking = ~Exists(jobs.filter(stage=Stage.INSPECT))
+        lacking = Q(~Exists(jobs.filter(stage=Stage.INSPECT)))
         for generation in Generation.objects.living():
-            lacking |= ~Exists(jobs.filter(stage=Stage.EMBED_IMAGE, generation=generation))
+            lacking |= Q(~Exists(jobs.filter(stage=Stage.EMBED_IMAGE, generation=generation)))
         return self.filter(lacking)
 
 

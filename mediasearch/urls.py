@@ -2,4 +2,14 @@
 
 from __future__ import annotations
 
-urlpatterns: list = []
+from django.urls import path
+
+from mediasearch import views
+
+app_name = "mediasearch"
+urlpatterns = [
+    path("", views.search, name="search"),
+    path("image/<int:pk>/", views.asset, name="asset"),
+    path("image/<int:pk>/original/", views.original, name="original"),
+    path("thumbnail/<int:pk>/", views.thumbnail, name="thumbnail"),
+]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from typing import cast
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -133,7 +134,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     """Bring deeper pixels to 8 bits by their range; Pillow alone would clip them to white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         deep = image.convert("F")
-        brightest = 65_535.0 if image.mode.startswith("I;16") else max(deep.getextrema()[1], 0.0)  # type: ignore[type-var]
+        brightest = 65_535.0 if image.mode.startswith("I;16") else cast(tuple[float, float], deep.getextrema())[1]
         scale = 255 / brightest if brightest > 255 else 1.0
         return deep.point(lambda value: value * scale + 0).convert("L")
     if image.mode in ("1", "P", "PA", "LAB", "HSV", "CMYK", "YCbCr", "La", "RGBa"):

@@ -73,7 +73,7 @@ def _exif_date(date: str, offset: str) -> datetime | None:
 
 
 def _iptc(image: Image.Image) -> Metadata:
-    records: dict[tuple[int, int], Any] = IptcImagePlugin.getiptcinfo(image) or {}
+    records: dict[tuple[int, int], Any] = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
     encoding = "utf-8" if records.get((1, 90)) == b"\x1b%G" else None
 
     def texts(dataset: int) -> list[str]:

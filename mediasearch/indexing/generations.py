@@ -30,7 +30,7 @@ class Encoders:
     caption: Encoder
 
 
-def encoders(generation_id: int | None) -> Encoders:
+def encoders(generation_id: int) -> Encoders:
     """Return the encoders that a generation was made with, loaded once in this process. Raises EncoderUnavailable."""
     generation = Generation.objects.get(pk=generation_id)
     pair = _load(generation.encoder, generation.caption_encoder)

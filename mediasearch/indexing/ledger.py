@@ -56,7 +56,7 @@ def _claim(stage: Stage, limit: int, *, suspect: bool) -> list[Claim]:
         cursor.execute(
             f"""
             UPDATE {table} SET state = 'running', attempts = attempts + 1, token = %s,
-                   lease_until = clock_timestamp() + %s
+                   lease_until = clock_timestamp() + %s::interval
             WHERE id IN (
                 SELECT id FROM {table}
                 WHERE state = 'pending' AND stage = %s AND suspect = %s AND due_at <= clock_timestamp()
@@ -64,7 +64,7 @@ def _claim(stage: Stage, limit: int, *, suspect: bool) -> list[Claim]:
                 ORDER BY priority, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
             RETURNING id, asset_id, generation_id, attempts
             """,
-            [token, _lease(), stage, suspect, stage, limit],
+            [token, f"{conf.settings().lease_seconds} seconds", stage, suspect, stage, limit],
         )
         rows = cursor.fetchall()
     return [Claim(job, asset, stage, generation, token, attempts) for job, asset, generation, attempts in sorted(rows)]
@@ -73,7 +73,7 @@ def _claim(stage: Stage, limit: int, *, suspect: bool) -> list[Claim]:
 def renew(claims: Sequence[Claim]) -> None:
     """Extend the lease of claims that are still ours."""
     if claims:
-        _ours(claims).update(lease_until=Now() + _lease())
+        _ours(claims).update(lease_until=Now() + timedelta(seconds=conf.settings().lease_seconds))
 
 
 def settle(
@@ -208,10 +208,6 @@ def _retry(c: Claim, error: str) -> None:
 def _ours(claims: Sequence[Claim]) -> QuerySet[Job]:
     tokens = {c.token for c in claims}
     return Job.objects.filter(pk__in=[c.job for c in claims], state=Job.State.RUNNING, token__in=tokens)
-
-
-def _lease() -> timedelta:
-    return timedelta(seconds=conf.settings().lease_seconds)
 
 
 def _database() -> str:

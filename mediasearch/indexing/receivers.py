@@ -35,7 +35,7 @@ def about_to_delete(sender: type[Asset], instance: Asset, using: str, **_: Any) 
 
 def deleted(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
     """Delete the files that no other asset has, once the row is gone for good."""
-    if instance.source == LIBRARY and instance.file:
+    if instance.source == LIBRARY and instance.file.name:
         transaction.on_commit(partial(instance.file.storage.delete, instance.file.name), using=using, robust=True)
     if instance.thumbnail:
         transaction.on_commit(partial(_delete_thumbnail, storage(), instance.thumbnail), using=using, robust=True)

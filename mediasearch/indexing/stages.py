@@ -7,7 +7,7 @@ something is down that all pictures need. `write` stores the values, in the tran
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, ClassVar
@@ -168,7 +168,7 @@ class EmbedImage(Work):
     stage = Stage.EMBED_IMAGE
 
     def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        encoder = generations.encoders(claims[0].generation).image
+        encoder = _encoders(claims).image
         # Reduced to twice the model's input and no further: at the input size itself the vectors move.
         results = _for_each(assets, tick, lambda data: opener.pixels(data, 2 * encoder.input_size))
         readable = [index for index, result in enumerate(results) if not isinstance(result, MediaSearchError)]
@@ -188,14 +188,21 @@ class EmbedCaption(Work):
     stage = Stage.EMBED_CAPTION
 
     def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        encoder = generations.encoders(claims[0].generation).caption
+        encoder = _encoders(claims).caption
         captions = [language.readable(asset.caption, encoder.languages) for asset in assets]
         texts = [caption for caption in captions if caption]
-        vectors = iter(encoder.encode_texts(texts) if texts else [])
+        vectors: Iterator[Any] = iter(encoder.encode_texts(texts) if texts else [])
         return [next(vectors) if caption else None for caption in captions]
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("caption", done)
+
+
+def _encoders(claims: Sequence[Claim]) -> generations.Encoders:
+    """The encoders of the one generation that a batch is for."""
+    generation = claims[0].generation
+    assert generation is not None
+    return generations.encoders(generation)
 
 
 def _store_vectors(field: str, done: Sequence[tuple[Claim, Any]]) -> None:

@@ -48,7 +48,7 @@ def encode(query: Query, generation: Generation | None) -> Vectors:
         except Unavailable as error:
             found = replace(found, notices=(*found.notices, Notice(name, str(error))))
         else:
-            found = replace(found, **{name: vector})
+            found = replace(found, image=vector) if name == "image" else replace(found, caption=vector)
     return found
 
 
@@ -62,16 +62,18 @@ def _unreadable(query: Query, languages: frozenset[str] | None) -> str:
 
 
 def _vector(text: str, generation: Generation, field: str) -> Vector:
-    own_caption_encoder = field == "caption" and generation.caption_encoder is not None
-    spec = generation.caption_encoder if own_caption_encoder else generation.encoder
-    fingerprint = generation.caption_fingerprint if own_caption_encoder else generation.fingerprint
+    if field == "caption" and generation.caption_encoder is not None:
+        question = Question(generation.pk, "caption", generation.caption_encoder)
+        fingerprint = generation.caption_fingerprint
+    else:
+        question = Question(generation.pk, "image", generation.encoder)
+        fingerprint = generation.fingerprint
     settings = conf.settings()
     cache = caches[settings.cache]
     key = "mediasearch:" + hashlib.sha256(f"{fingerprint}\0{text}".encode()).hexdigest()
     if (known := cache.get(key)) is not None:
         return np.frombuffer(known, dtype=np.float32)
-    question = Question(generation.pk, "caption" if own_caption_encoder else "image", spec)
-    vector = _encoder().encode_texts(question, [text])[0]
+    vector: Vector = _encoder().encode_texts(question, [text])[0]
     cache.set(key, vector.astype(np.float32).tobytes(), settings.cache_seconds)
     return vector
 

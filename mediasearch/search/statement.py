@@ -97,7 +97,7 @@ def _distance(request: Request, field: str) -> str:
 
 
 def _bound(vector: Vector) -> str:
-    return HalfVector(vector).to_text()
+    return str(HalfVector(vector).to_text())
 
 
 def _ranked(request: Request, candidates: Sequence[Sql], scope_size: str) -> Sql:

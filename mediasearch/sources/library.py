@@ -22,7 +22,7 @@ class Library(Source):
     verbose_name = "Library"
 
     def open(self, asset: Asset) -> BinaryIO:
-        if not asset.file:
+        if not asset.file.name:
             raise FileNotFoundError("This image has no file.")
         return cast(BinaryIO, asset.file.storage.open(asset.file.name, "rb"))
 

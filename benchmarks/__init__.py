@@ -1,0 +1,1 @@
+"""Measurements of the real parts; each prints its figures, and RESULTS.md keeps them."""
