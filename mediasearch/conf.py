@@ -57,7 +57,7 @@ class Settings:
     query_encoder: Spec = field(default_factory=lambda: Spec("mediasearch.features.remote.Remote"))
     reader: Spec | None = field(default_factory=lambda: Spec("mediasearch.features.reading.Combined"))
     captioner: Spec | None = None
-    weights: Mapping[str, float] = field(default_factory=lambda: {"image": 1.0, "caption": 1.0, "text": 2.5})
+    weights: Mapping[str, float] = field(default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0})
     candidates: int = 200
     exact_scope: int = 10_000
     ef_search: int = 200

@@ -18,6 +18,8 @@ from mediasearch.features import lexemes
 
 LONGEST = 100_000
 """Characters of one text that are searched; a tsvector may not pass 1 MB."""
+MOST_WORDS = 32
+"""Words of a question that are looked for."""
 RANK_WEIGHTS = "{0.4, 0.6, 0.8, 1.0}"
 """ts_rank's weights for D, C, B, A: read in the picture, caption, tags and alt text, title."""
 
@@ -41,33 +43,34 @@ def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
 
 @dataclass(frozen=True, slots=True)
 class TextQuery:
-    """A tsquery as SQL with parameters, and the words it looks for."""
+    """What a question asks the text signal for."""
 
     sql: str
+    """Selects `words`, a tsquery for each word that is matched by the word or its stem, and `query`, any of them."""
     params: tuple[Any, ...]
     words: tuple[str, ...]
+    """The words, as they are compared."""
 
 
 def query(text: str, language: str) -> TextQuery | None:
-    """Return the tsquery for a question: any of its words, stop words only when there is nothing else.
+    """Return a query for each word of a question, stop words only when there is nothing else.
 
-    None when the text holds no word at all.
+    A run of Chinese counts as its pairs of neighbours. None when the text holds no word at all.
     """
     terms = lexemes.terms(text)
     wanted = [term for term in terms if term.is_cjk or term.lexemes[0] not in lexemes.STOP_WORDS] or terms
-    if not wanted:
+    words = [(lexeme, term.is_cjk) for term in wanted for lexeme in term.lexemes][:MOST_WORDS]
+    if not words:
         return None
-    clauses: list[str] = []
+    parts: list[str] = []
     params: list[Any] = []
-    for term in wanted:
-        for lexeme in term.lexemes:
-            clauses.append("%s::tsquery")
-            params.append(f"'{lexeme}'")
-        if not term.is_cjk:
-            for config in _configs(language):
-                clauses.append("plainto_tsquery(%s::regconfig, %s)")
-                params += [config, term.lexemes[0]]
-    return TextQuery(f"({' || '.join(clauses)})", tuple(params), tuple(x for term in wanted for x in term.lexemes))
+    for word, is_cjk in words:
+        configs = [] if is_cjk else _configs(language)
+        parts.append(" || ".join(["%s::tsquery", *("plainto_tsquery(%s::regconfig, %s)" for _ in configs)]))
+        params += [f"'{word}'", *(param for config in configs for param in (config, word))]
+    choice = " || ".join(f"words[{number}]" for number in range(1, len(parts) + 1))
+    sql = f"SELECT words, {choice} AS query FROM (SELECT ARRAY[{', '.join(parts)}] AS words) AS each_word"
+    return TextQuery(sql, tuple(params), tuple(word for word, _ in words))
 
 
 def _configs(language: str) -> list[str]:

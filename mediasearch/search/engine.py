@@ -165,15 +165,20 @@ def _hits(rows: list[dict[str, Any]], weights: Mapping[str, float], scope: Query
 
 
 def _evidence(row: dict[str, Any], weights: Mapping[str, float]) -> dict[str, Evidence]:
+    """What each signal says; a vector that stood in for the other has that one's share as well."""
+    present = [signal for signal in conf.SIGNALS if row[signal] is not None and (signal != "text" or row[signal] > 0)]
+    carried = {signal: weights[signal] for signal in present}
+    for absent, other in (("caption", "image"), ("image", "caption")):
+        if absent not in carried and other in carried:
+            carried[other] += weights[absent]
     return {
         signal: Evidence(
             score=row[signal],
             normalized=row[f"{signal}_norm"],
             rank=row[f"{signal}_rank"],
-            share=weights[signal] * row[f"{signal}_norm"] / row["score"] if row["score"] else 0.0,
+            share=carried[signal] * row[f"{signal}_norm"] / row["score"] if row["score"] else 0.0,
         )
-        for signal in conf.SIGNALS
-        if row[signal] is not None and (signal != "text" or row[signal] > 0)
+        for signal in present
     }
 
 

@@ -16,7 +16,7 @@ class Evidence:
     """What one signal says about a hit."""
 
     score: float
-    """As the signal measures it: a cosine for vectors, ts_rank for text."""
+    """As the signal measures it: a cosine for vectors; for text, from 0 to 1, how much of the question matches."""
     normalized: float
     """From 0 to 1, over the best candidates of this search."""
     rank: int
@@ -31,7 +31,7 @@ class Hit:
 
     asset: Asset
     score: float
-    """The weighted sum of the normalised scores."""
+    """The weighted sum of the normalised scores; where a picture has but one vector, it stands for both."""
     signals: Mapping[str, Evidence] = field(default_factory=dict)
     """By `image`, `caption` and `text`; a signal without evidence is left out."""
 

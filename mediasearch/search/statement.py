@@ -20,6 +20,12 @@ from mediasearch.models import Asset, Embedding, Generation
 from mediasearch.search.encode import Vector
 
 ASSETS, EMBEDDINGS = Asset._meta.db_table, Embedding._meta.db_table
+VECTORS = ("image", "caption")
+_COVERAGE = (
+    "((SELECT count(*) FROM unnest(asked.words) AS word WHERE a.text_vector @@ word)"
+    " / cardinality(asked.words)::float8)"
+)
+_QUALITY = f"((1 + ts_rank('{RANK_WEIGHTS}', a.text_vector, asked.query, 1 | 32)) / 2)::float8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +90,9 @@ def _vector_leg(request: Request, field: str) -> Sql:
 
 def _text_leg(request: Request, text: TextQuery) -> Sql:
     return Sql(
-        f"text_leg AS MATERIALIZED (SELECT a.id FROM {ASSETS} a, (SELECT {text.sql} AS query) asked"
-        f" WHERE a.text_vector @@ query AND a.id IN ({request.scope.text})"
-        f" ORDER BY ts_rank('{RANK_WEIGHTS}', a.text_vector, query, 1) DESC, a.id LIMIT %s)",
+        f"text_leg AS MATERIALIZED (SELECT a.id FROM {ASSETS} a, ({text.sql}) asked"
+        f" WHERE a.text_vector @@ asked.query AND a.id IN ({request.scope.text})"
+        f" ORDER BY {_COVERAGE} ^ 2 * {_QUALITY} DESC, a.id LIMIT %s)",
         (*text.params, *request.scope.params, request.window),
     )
 
@@ -113,10 +119,14 @@ def _ranked(request: Request, candidates: Sequence[Sql], scope_size: str) -> Sql
 
 
 def _signals(request: Request) -> list[Sql]:
-    """Every signal of every candidate: cosines, and ts_rank, which is 0 and not unknown where nothing matches."""
+    """Every signal of every candidate; text is 0 and not unknown where nothing matches.
+
+    The text score is the share of the question's words that match, squared, times a quality from ts_rank. So one word
+    of a long sentence is weak evidence, and all of a short question strong, whatever else there is to compare with.
+    """
     columns: list[str] = []
     params: list[Any] = []
-    for field in ("image", "caption"):
+    for field in VECTORS:
         if field in request.vectors:
             columns.append(f"-({_distance(request, f'e.{field}')}) AS {field}".replace("e.e.", "e."))
             params.append(_bound(request.vectors[field]))
@@ -124,14 +134,14 @@ def _signals(request: Request) -> list[Sql]:
             columns.append(f"NULL::float8 AS {field}")
     asked = ""
     if request.text:
+        matches = "CASE WHEN a.text_vector @@ asked.query THEN"
         columns.append(
-            "CASE WHEN a.text_vector @@ asked.query"
-            f" THEN ts_rank('{RANK_WEIGHTS}', a.text_vector, asked.query, 1)::float8 ELSE 0 END AS text"
+            f"{matches} {_COVERAGE} ^ 2 * {_QUALITY} ELSE 0 END AS text, {matches} {_QUALITY} END AS quality"
         )
-        asked = f" CROSS JOIN (SELECT {request.text.sql} AS query) asked"
+        asked = f" CROSS JOIN ({request.text.sql}) asked"
         params += request.text.params
     else:
-        columns.append("NULL::float8 AS text")
+        columns.append("NULL::float8 AS text, NULL::float8 AS quality")
     generation = int(request.generation.pk) if request.generation else 0
     return [
         Sql(
@@ -151,22 +161,33 @@ def _ranks() -> Sql:
 
 
 def _bounds(request: Request) -> Sql:
+    """What 0 and 1 are: for vectors the worst and the best of the best K, for text nothing and a whole match."""
     bounds = ", ".join(
-        f"max({signal}) AS {signal}_high, min({signal}) FILTER (WHERE {signal}_rank <= %s) AS {signal}_low"
-        for signal in SIGNALS
+        f"max({field}) AS {field}_high, min({field}) FILTER (WHERE {field}_rank <= %s) AS {field}_low"
+        for field in VECTORS
     )
-    return Sql(f"bounds AS (SELECT {bounds} FROM ranks)", (request.window,) * len(SIGNALS))
+    text = "max(quality) AS text_high, 0::float8 AS text_low"
+    return Sql(f"bounds AS (SELECT {bounds}, {text} FROM ranks)", (request.window,) * len(VECTORS))
 
 
 def _scores(request: Request) -> Sql:
-    """final = sum(weight * min-max normalised score), over what has any evidence at all."""
+    """final = sum(weight * min-max normalised score), over what has any evidence at all.
+
+    Where a picture lacks one of the two vectors, most often because nobody wrote a caption, the other stands in for
+    it. Counted as 0 instead, the lack would put every undescribed picture behind every described one: on 51 photos of
+    which half had captions, R@1 of the others fell from .65 to .00 (benchmarks/RESULTS.md).
+    """
     norms = ", ".join(
-        f"CASE WHEN {signal} IS NULL OR {signal}_high = 0 AND '{signal}' = 'text' THEN 0"
-        f" WHEN {signal}_high = {signal}_low THEN 1"
+        f"CASE WHEN {signal} IS NULL OR {signal}_high IS NULL THEN NULL WHEN {signal}_high = {signal}_low THEN 1"
         f" ELSE greatest(0, ({signal} - {signal}_low) / ({signal}_high - {signal}_low)) END AS {signal}_norm"
         for signal in SIGNALS
     )
-    total = " + ".join(f"%s::float8 * {signal}_norm" for signal in SIGNALS)
+    standing_in = {
+        "image": "coalesce(image_norm, caption_norm, 0)",
+        "caption": "coalesce(caption_norm, image_norm, 0)",
+        "text": "coalesce(text_norm, 0)",
+    }
+    total = " + ".join(f"%s::float8 * {standing_in[signal]}" for signal in SIGNALS)
     return Sql(
         f"scores AS (SELECT *, {total} AS score FROM (SELECT *, {norms} FROM ranks CROSS JOIN bounds) normalised"
         " WHERE image IS NOT NULL OR caption IS NOT NULL OR text > 0)",

@@ -81,6 +81,26 @@ def test_search__score_is_the_weighted_sum(library: dict[str, Asset]) -> None:
         assert hit.score == pytest.approx(expected)
 
 
+def test_search__no_caption_is_no_handicap(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Index
+) -> None:
+    undescribed, described = make_asset("red"), make_asset("green", caption="green and a little red")
+    index_all()
+    first, second = mediasearch.search("red", weights={"image": 1, "caption": 1})
+    assert (first.asset, second.asset) == (undescribed, described)
+    assert first.signals["image"].share == pytest.approx(1.0)
+
+
+def test_search__one_word_of_a_sentence_is_weak_evidence(library: dict[str, Asset]) -> None:
+    Asset.objects.filter(pk=library["blue"].pk).update(title="a parked lorry")
+    sentence = "something red parked beside houses under trees near water"
+    assert mediasearch.search(sentence)[0].asset == library["red"]
+    assert mediasearch.search("parked")[0].asset == library["blue"]
+    evidence = {hit.asset: hit.signals.get("text") for hit in mediasearch.search(sentence)}[library["blue"]]
+    assert evidence is not None
+    assert evidence.normalized < 0.05
+
+
 @pytest.mark.parametrize(
     ("weights", "error"),
     [({"colour": 1}, "knows the signals"), ({"image": -1}, "0 or more"), ({}, "above 0"), ({"image": 0}, "above 0")],
