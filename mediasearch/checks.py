@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from celery import current_app
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 from django.db.utils import OperationalError
+from kombu.exceptions import KombuError
 
 from mediasearch import conf
 from mediasearch.conf import Spec
@@ -17,6 +19,7 @@ from mediasearch.exceptions import ImproperlySet
 from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, TextReader
 
 POSTGRESQL, PGVECTOR = 140_000, (0, 8, 4)
+_BROKER_SECONDS = 2
 _KINDS: dict[str, type[Backend]] = {
     "encoder": Encoder,
     "caption_encoder": Encoder,
@@ -176,6 +179,36 @@ def check_generation(
             id="mediasearch.W005",
         )
     ]
+
+
+@register()
+def check_celery(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W006: searches ask a query worker, but Celery has nowhere to put its answer."""
+    try:
+        asks = conf.settings().query_encoder.backend == "mediasearch.features.remote.Remote"
+    except ImproperlySet:
+        return []
+    if not asks or current_app.conf.result_backend or current_app.conf.task_always_eager:
+        return []
+    return [
+        Warning(
+            "Searches ask a query worker for vectors, but Celery has no result backend to answer through.",
+            hint='Set CELERY_RESULT_BACKEND, or MEDIASEARCH["QUERY_ENCODER"] to mediasearch.features.local.Local.',
+            id="mediasearch.W006",
+        )
+    ]
+
+
+@register(deploy=True)
+def check_broker(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W007: the broker can't be reached; uploads wait for the sweep, and searches find text alone."""
+    try:
+        with current_app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_BROKER_SECONDS)
+    except (KombuError, OSError) as error:
+        hint = "Start it, or correct CELERY_BROKER_URL."
+        return [Warning(f"Celery's broker can't be reached: {error}.", hint=hint, id="mediasearch.W007")]
+    return []
 
 
 @register()

@@ -54,8 +54,8 @@ def ring_own_bell(**_: Any) -> None:
 
 @shared_task(name="mediasearch.warm_query", ignore_result=True)
 def warm_query() -> None:
-    """Load the text tower of the active generation."""
-    generations.warm_active()
+    """Load the text towers of the active generation, and only those where this process does nothing else."""
+    generations.warm_active(texts_only={remote.QUEUE} == _HELD_QUEUES)
 
 
 @signals.worker_process_init.connect

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-DATA = Path(os.environ.setdefault("MEDIASEARCH_DATA", tempfile.mkdtemp(prefix="mediasearch-test-")))
+if "MEDIASEARCH_DATA" not in os.environ:
+    os.environ["MEDIASEARCH_DATA"] = tempfile.mkdtemp(prefix="mediasearch-test-")
+    atexit.register(shutil.rmtree, os.environ["MEDIASEARCH_DATA"], ignore_errors=True)
+DATA = Path(os.environ["MEDIASEARCH_DATA"])
 # Set in the environment, for the processes that tests start have the same.
 if "DATABASE_URL" not in os.environ:
     from project.services import start_postgres
@@ -20,6 +25,8 @@ if "REDIS_URL" not in os.environ:
 from project.settings import *  # noqa: E402, F403
 
 MEDIA_ROOT = DATA / "media"
+STATIC_ROOT = DATA / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a folder that is not there.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},

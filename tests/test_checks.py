@@ -117,6 +117,30 @@ def test_check_generation__other_encoder_than_the_active(active_generation: Gene
     assert "mediasearch_reindex" in str(message.hint)
 
 
+def test_check_celery__no_result_backend(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = {"QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | remote
+    monkeypatch.setitem(checks.current_app.conf, "result_backend", "redis://")
+    assert found() == []
+    monkeypatch.setitem(checks.current_app.conf, "result_backend", None)
+    (message,) = found()
+    assert message.id == "mediasearch.W006"
+    assert "CELERY_RESULT_BACKEND" in str(message.hint)
+
+
+def test_check_broker__reached() -> None:
+    assert checks.check_broker(None) == []
+
+
+def test_check_broker__down(monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery import Celery
+
+    monkeypatch.setattr(checks, "current_app", Celery(broker="redis://127.0.0.1:1/0"))
+    (message,) = checks.check_broker(None)
+    assert message.id == "mediasearch.W007"
+    assert "CELERY_BROKER_URL" in str(message.hint)
+
+
 @pytest.fixture
 def demo_model(settings: Any, tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text("{}")

@@ -120,6 +120,10 @@ class Encoder(Backend, ABC):
     def fingerprint(self) -> str:
         """Names model, weights (sha256) and preprocessing: equal fingerprints give comparable vectors."""
 
+    def forget_images(self) -> None:
+        """Free what only pictures need; called once in a process that encodes texts and nothing else."""
+        return None
+
     @property
     def input_size(self) -> int:
         """Shortest side, in pixels, that the model looks at; larger pictures may be reduced to twice this."""

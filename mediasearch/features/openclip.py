@@ -106,6 +106,9 @@ class OpenClip(Encoder):
             features = loaded.model.encode_text(loaded.tokenizer(list(texts)).to(loaded.device), normalize=True)
         return _as_array(features)
 
+    def forget_images(self) -> None:
+        self._loaded.model.visual = None
+
     @cached_property
     def _loaded(self) -> _Loaded:
         try:

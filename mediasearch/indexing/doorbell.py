@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
-from functools import partial
 
 from celery import current_app
 from celery.exceptions import CeleryError
@@ -37,19 +36,25 @@ def ring_on_commit(queues: Iterable[str] = QUEUES) -> None:
     """Ring when the current transaction commits; once, however often it is asked for."""
     using = router.db_for_write(Job)
     wanted = tuple(sorted(queues))
-    connection = transaction.get_connection(using)
-    already = {getattr(entry[1], "args", None) for entry in connection.run_on_commit}
-    if (wanted,) not in already:
-        transaction.on_commit(partial(ring, wanted), using=using, robust=True)
+    already = {getattr(entry[1], "queues", None) for entry in transaction.get_connection(using).run_on_commit}
+    if wanted in already:
+        return
+
+    def ring_now() -> None:
+        ring(wanted)
+
+    ring_now.queues = wanted  # type: ignore[attr-defined]
+    transaction.on_commit(ring_now, using=using, robust=True)
 
 
 def ring(queues: Iterable[str]) -> None:
-    """Ring now, without waiting for the broker."""
-    if current_app.conf.task_always_eager:
-        for queue in queues:
-            _publish(queue)
+    """Ring now, without waiting for the broker; where Celery is set to be eager, do the work at once instead."""
+    if not current_app.conf.task_always_eager:
+        _ringer().ring(queues)
         return
-    _ringer().ring(queues)
+    current_app.loader.import_default_modules()
+    for queue in queues:
+        current_app.tasks[DRAIN].apply(args=[queue], throw=True)
 
 
 class _Ringer:
@@ -101,4 +106,8 @@ def _publish(queue: str) -> None:
     try:
         current_app.send_task(DRAIN, args=[queue], queue=queue, expires=EXPIRES, retry=False, ignore_result=True)
     except (CeleryError, KombuError, OSError) as error:
-        logger.warning("The broker did not take a doorbell for %s (%s); the sweep will ring again.", queue, error)
+        logger.warning(
+            "The broker did not take a doorbell for %s (%s); the sweep will ring again. Is CELERY_BROKER_URL right?",
+            queue,
+            error,
+        )

@@ -43,10 +43,14 @@ def encoders(generation_id: int) -> Encoders:
     return pair
 
 
-def warm_active() -> None:
-    """Load the encoders of the active generation, if there is one already."""
+def warm_active(*, texts_only: bool) -> None:
+    """Load the encoders of the active generation, if there is one already, and try them once."""
     if generation := Generation.objects.active():
-        encoders(generation.pk).caption.encode_texts(["a picture"])
+        pair = encoders(generation.pk)
+        for encoder in {pair.image, pair.caption}:
+            if texts_only:
+                encoder.forget_images()
+            encoder.encode_texts(["a picture"])
 
 
 def captioner() -> Captioner | None:

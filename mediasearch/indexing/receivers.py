@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from django.core.files.storage import Storage
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_delete
 
@@ -35,12 +33,12 @@ def about_to_delete(sender: type[Asset], instance: Asset, using: str, **_: Any) 
 
 def deleted(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
     """Delete the files that no other asset has, once the row is gone for good."""
-    if instance.source == LIBRARY and instance.file.name:
-        transaction.on_commit(partial(instance.file.storage.delete, instance.file.name), using=using, robust=True)
-    if instance.thumbnail:
-        transaction.on_commit(partial(_delete_thumbnail, storage(), instance.thumbnail), using=using, robust=True)
+    file, thumbnail = instance.file, instance.thumbnail
 
+    def delete_files() -> None:
+        if instance.source == LIBRARY and file.name:
+            file.storage.delete(file.name)
+        if thumbnail and not Asset.objects.filter(thumbnail=thumbnail).exists():  # The same content shares one.
+            storage().delete(thumbnail)
 
-def _delete_thumbnail(where: Storage, name: str) -> None:
-    if not Asset.objects.filter(thumbnail=name).exists():  # The same content shares one.
-        where.delete(name)
+    transaction.on_commit(delete_files, using=using, robust=True)

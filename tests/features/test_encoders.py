@@ -89,10 +89,17 @@ def test_openclip__equals_plain_open_clip(openclip: OpenClip, miniclip: Path) ->
     assert np.abs(openclip.encode_texts(["a red car"]) - plain_text).max() < 1e-5
 
 
+def test_openclip__texts_alone_once_images_are_forgotten(miniclip: Path, openclip: OpenClip) -> None:
+    texts_only = OpenClip(f"local-dir:{miniclip}")
+    texts_only.forget_images()
+    assert np.array_equal(texts_only.encode_texts(["a cat"]), openclip.encode_texts(["a cat"]))
+    assert texts_only.fingerprint == openclip.fingerprint
+
+
 def test_openclip__tells_photographs_apart(openclip: OpenClip, photographs: dict[str, Image.Image]) -> None:
     keys = list(photographs)
     vectors = openclip.encode_images(list(photographs.values()))
-    for question, expected in (("a cat", "chelsea"), ("a motorbike", "motorcycle"), ("a rocket launch", "rocket")):
+    for question, expected in (("a cat", "cat"), ("a motorbike", "motorcycle"), ("a rocket launch", "rocket")):
         scores = vectors @ openclip.encode_texts([question])[0]
         assert expected in keys[int(scores.argmax())]
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from mediasearch.indexing import doorbell
-from mediasearch.models import Asset
+from mediasearch.models import Asset, Generation
 from tests.conftest import MakeAsset, picture
 
 PUBLISH = doorbell._publish
@@ -84,6 +84,16 @@ def test_ring__many_become_few(monkeypatch: pytest.MonkeyPatch) -> None:
         doorbell.ring(["mediasearch.read"])
     settle()
     assert 1 <= len(heard) <= 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ring__eager_celery_does_the_work_at_once(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(doorbell.current_app.conf, "task_always_eager", True)
+        asset = make_asset("red")
+    assert set(asset.jobs.values_list("state", flat=True)) == {"done"}
 
 
 def test_publish__a_broker_that_is_down_is_a_warning(
