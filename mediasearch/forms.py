@@ -1,0 +1,261 @@
+"""What people fill in: a search, one picture, several pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.utils.datastructures import MultiValueDict
+from django.utils.translation import get_language, gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from mediasearch import conf
+from mediasearch.exceptions import (
+    DecoderCrashed,
+    FormatNotAllowed,
+    ImageTooLarge,
+    ImageUnreadable,
+    MediaSearchError,
+    NotAnImage,
+    Unavailable,
+)
+from mediasearch.features import opener
+from mediasearch.models import Asset
+from mediasearch.search.query import LONGEST
+
+if TYPE_CHECKING:
+    from django.core.files.uploadedfile import UploadedFile
+
+    Upload = UploadedFile[Any]
+
+_SEPARATORS = re.compile(r"[,，、;；\n]")
+_LONGEST_TAG = Asset._meta.get_field("category").max_length or 100
+_FIRST_DAY, _LAST_DAY = date(1000, 1, 1), date(9998, 12, 31)
+
+# What an error says is English, and more precise than these, which are for readers of other languages.
+_REFUSALS: dict[type[MediaSearchError], Any] = {
+    NotAnImage: _("This file is not an image."),
+    ImageTooLarge: _("This image is too large. Upload a smaller copy."),
+    FormatNotAllowed: _("Images of this format are not accepted. Save it as JPEG or PNG."),
+    ImageUnreadable: _("This image is damaged or cut short."),
+    DecoderCrashed: _("This image could not be opened: trying took too long or failed. Save it anew and try again."),
+}
+
+
+class TagsInput(forms.TextInput):
+    """One line for all tags; in an address they may also be given one by one."""
+
+    def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
+        if isinstance(data, MultiValueDict):
+            return ", ".join(data.getlist(name)) if name in data else None
+        return data.get(name)
+
+
+def _admin_tags() -> TagsInput:
+    return TagsInput(attrs={"class": "vTextField"})
+
+
+class TagsField(forms.CharField):
+    """Tags, separated by commas."""
+
+    widget = TagsInput
+
+    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
+        text = ", ".join(value) if isinstance(value, list | tuple) else super().to_python(value) or ""
+        return list(dict.fromkeys(tag for part in _SEPARATORS.split(text) if (tag := part.strip())))
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list | tuple) else value
+
+    def run_validators(self, value: Any) -> None:
+        super().run_validators(", ".join(value))
+        if long := [tag for tag in value if len(tag) > _LONGEST_TAG]:
+            raise ValidationError(
+                _("The tag “%(tag)s…” is too long: a tag has at most %(limit)d characters."),
+                params={"tag": long[0][:20], "limit": _LONGEST_TAG},
+            )
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return self.to_python(initial or "") != self.to_python(data or "")
+
+
+class DayField(forms.DateField):
+    """A day, written as 2026-01-31; within what a database can hold in any time zone."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        message = _("Choose a day of the years 1000 to 9998.")
+        validators = [MinValueValidator(_FIRST_DAY, message), MaxValueValidator(_LAST_DAY, message)]
+        widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+        super().__init__(widget=widget, validators=validators, input_formats=["%Y-%m-%d"], **kwargs)
+
+    def to_python(self, value: Any) -> date | None:
+        try:
+            return super().to_python(value)
+        except ValidationError:
+            raise ValidationError(
+                _("“%(value)s” is not a day. Write it like 2026-01-31."), "invalid", {"value": str(value)[:40]}
+            ) from None
+
+
+class SearchForm(forms.Form):
+    """A question with its filters, from the address of the search page."""
+
+    q = forms.CharField(
+        label=_("Search"),
+        required=False,
+        max_length=LONGEST,
+        widget=forms.TextInput(
+            attrs={"type": "search", "placeholder": _("Describe a picture, or words in it"), "autocomplete": "off"}
+        ),
+    )
+    category = forms.CharField(label=_("Category"), required=False, max_length=_LONGEST_TAG, widget=forms.Select)
+    tag = TagsField(
+        label=_("Tags"), required=False, max_length=LONGEST, widget=TagsInput(attrs={"placeholder": _("sea, evening")})
+    )
+    after = DayField(label=_("From"), required=False)
+    before = DayField(label=_("Until"), required=False)
+    scores = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, data: Mapping[str, Any], categories: Iterable[str] = ()) -> None:
+        super().__init__(data, label_suffix="")
+        choices = [*categories]
+        if (asked := str(data.get("category", ""))[:_LONGEST_TAG]) and asked not in choices:
+            choices.append(asked)
+        select = self.fields["category"].widget
+        select.choices = [("", _("Any")), *((name, name) for name in choices)]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        after, before = cleaned.get("after"), cleaned.get("before")
+        if after and before and after > before:
+            self.add_error("before", _("The last day is before the first. Change one of them."))
+        return cleaned
+
+    def question(self) -> dict[str, Any]:
+        """Return what `mediasearch.search` is asked. Needs a valid form."""
+        cleaned = self.cleaned_data
+        return {
+            "text": cleaned["q"],
+            "category": cleaned["category"],
+            "tags": cleaned["tag"],
+            "after": cleaned["after"],
+            "before": cleaned["before"],
+        }
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether anything but the words narrows the search."""
+        return any(self.data.get(name) for name in ("category", "tag", "after", "before"))
+
+
+class PictureField(forms.FileField):
+    """An upload that is proved to be a picture, by a process that it may crash.
+
+    Django's ImageField would decode it in the web process.
+    """
+
+    def to_python(self, data: Any) -> Upload | None:
+        upload = cast("Upload | None", super().to_python(data))
+        if upload is not None:
+            verify(upload)
+        return upload
+
+
+def verify(upload: Upload) -> None:
+    """Return, at the file's start, if it is a picture that can be indexed. Raises ValidationError."""
+    limit = conf.settings().max_bytes
+    if (upload.size or 0) > limit:
+        raise ValidationError(
+            _("This file has %(size)s MB; at most %(limit)s MB are accepted. Upload a smaller copy."),
+            "too_large",
+            {"size": f"{(upload.size or 0) / 1e6:.1f}", "limit": f"{limit / 1e6:g}"},
+        )
+    try:
+        upload.seek(0)
+        opener.verify(opener.load(upload))  # type: ignore[arg-type]
+    except Unavailable as error:
+        raise ValidationError(
+            _("This file can't be checked now: %(reason)s Try again in a moment."), "unavailable", {"reason": error}
+        ) from error
+    except MediaSearchError as error:
+        raise ValidationError(_sentence(error), "refused") from error
+    finally:
+        upload.seek(0)
+
+
+def _sentence(error: MediaSearchError) -> str:
+    """Return the error's own words, or a translation of what it means in general."""
+    general = _REFUSALS.get(type(error))
+    return str(error) if general is None or (get_language() or "en").startswith("en") else str(general)
+
+
+class AssetForm(forms.ModelForm):  # type: ignore[type-arg]
+    """One picture of the library."""
+
+    file = PictureField(label=_("File"), widget=forms.FileInput(attrs={"accept": "image/*"}))
+    tags = TagsField(label=_("Tags"), required=False, help_text=_("Separated by commas."), widget=_admin_tags())
+
+    class Meta:
+        model = Asset
+        fields: ClassVar = [
+            "file", "title", "alt_text", "caption", "category", "tags", "language", "copyright", "owner", "is_public",
+            "taken_at",
+        ]  # fmt: skip
+
+
+class PicturesInput(forms.FileInput):
+    """A file input that takes several files."""
+
+    allow_multiple_selected = True
+
+
+class PicturesField(forms.FileField):
+    """Several uploads; each is checked by itself, so that one bad file does not cost the others."""
+
+    widget = PicturesInput
+
+    def clean(self, data: Any, initial: Any = None) -> tuple[list[Upload], list[str]]:
+        """Return the pictures, and a sentence for each file that is refused."""
+        uploads = data or []
+        if not uploads:
+            raise ValidationError(self.error_messages["required"], "required")
+        single = PictureField(max_length=255)
+        good: list[Upload] = []
+        refused: list[str] = []
+        for upload in uploads:
+            try:
+                single.clean(upload)
+            except ValidationError as error:
+                said = {"name": upload.name, "reason": " ".join(error.messages)}
+                refused.append(gettext("“%(name)s” was refused: %(reason)s") % said)
+            else:
+                good.append(upload)
+        return good, refused
+
+
+class UploadForm(forms.Form):
+    """Several pictures at once, and what they share."""
+
+    pictures = PicturesField(label=_("Files"), widget=PicturesInput(attrs={"accept": "image/*"}))
+    category = forms.CharField(label=_("Category"), required=False, max_length=_LONGEST_TAG)
+    tags = TagsField(label=_("Tags"), required=False, help_text=_("Separated by commas."), widget=_admin_tags())
+    is_public = forms.BooleanField(
+        label=_("Public"), required=False, initial=True, help_text=_("Visitors who are not logged in see it, too.")
+    )
+
+    def save(self, owner: Any) -> tuple[list[Asset], list[str]]:
+        """Store the good pictures; return them, and a sentence for each refused file."""
+        cleaned = self.cleaned_data
+        pictures, refused = cleaned["pictures"]
+        shared = {name: cleaned[name] for name in ("category", "tags", "is_public")}
+        return [Asset.objects.create(file=picture, owner=owner, **shared) for picture in pictures], refused
+
+
+def added(count: int) -> str:
+    """Say how many pictures were added."""
+    return ngettext("%(count)d image was added.", "%(count)d images were added.", count) % {"count": count}

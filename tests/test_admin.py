@@ -1,0 +1,309 @@
+"""The admin: uploads are checked, searches rank, jobs are tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from mediasearch.models import Asset, Generation, Job, Pause, Stage
+from tests.conftest import MakeAsset, picture
+
+IndexAll = Callable[[], None]
+LIST = "/admin/mediasearch/asset/"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+def upload(data: bytes, name: str = "a.png") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, data, "image/png")
+
+
+def fields(**given: Any) -> dict[str, Any]:
+    return {"title": "", "tags": "", "is_public": "on", "taken_at_0": "", "taken_at_1": ""} | given
+
+
+def change(asset: Asset) -> str:
+    return reverse("admin:mediasearch_asset_change", args=[asset.pk])
+
+
+def staff(*permissions: str) -> Client:
+    user = get_user_model().objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def told(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def titles(response: Any) -> list[str]:
+    return [asset.title for asset in response.context["cl"].result_list]
+
+
+@pytest.fixture
+def three(active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll) -> None:
+    for colour in ("blue", "red", "green"):
+        make_asset(colour, title=f"{colour} thing", category="cold" if colour == "blue" else "warm")
+    index_all()
+
+
+def test_add__stores_the_picture_and_its_owner(admin_client: Client, admin_user: Any) -> None:
+    data = picture("red")
+    answer = admin_client.post(f"{LIST}add/", fields(file=upload(data), title="Fire", tags="a, b, a", category="cars"))
+    assert answer.status_code == 302
+    asset = Asset.objects.get()
+    assert (asset.title, asset.tags, asset.owner) == ("Fire", ["a", "b"], admin_user)
+    with asset.file.open() as stored:
+        assert stored.read() == data
+    assert asset.jobs.filter(state=Job.State.PENDING).exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"just words", "This file is not an image"),
+        (SVG, "SVG drawings are not accepted. Export it as PNG."),
+        (picture("red", (400, 300), "JPEG")[:-400], "This image is damaged or cut short"),
+        (b"", "The submitted file is empty."),
+    ],
+)
+def test_add__refuses_with_a_sentence(admin_client: Client, data: bytes, sentence: str) -> None:
+    answer = admin_client.post(f"{LIST}add/", fields(file=upload(data), title="Kept"))
+    assert sentence in answer.content.decode()
+    assert 'value="Kept"' in answer.content.decode()
+    assert not Asset.objects.exists()
+
+
+def test_add__refuses_what_is_too_large(admin_client: Client, settings: Any) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"MAX_BYTES": 50}
+    answer = admin_client.post(f"{LIST}add/", fields(file=upload(picture("red"))))
+    assert "Upload a smaller copy." in answer.content.decode()
+    assert not Asset.objects.exists()
+
+
+def test_change__of_a_title_keeps_everything_else(
+    admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
+) -> None:
+    asset = make_asset("red", title="Old", tags=["a"], alt_text="alt")
+    index_all()
+    Asset.objects.filter(pk=asset.pk).update(ocr_text="read", ocr_words=[{"text": "read"}])
+    asset.refresh_from_db()
+    answer = admin_client.post(change(asset), fields(title="New", tags="a", alt_text="alt"))
+    assert answer.status_code == 302
+    now = Asset.objects.get()
+    assert now.title == "New"
+    for name in ("file", "tags", "alt_text", "ocr_text", "ocr_words", "content_hash", "thumbnail", "width", "owner"):
+        assert getattr(now, name) == getattr(asset, name), name
+    assert not Job.objects.filter(state=Job.State.PENDING).exists()
+    assert "new" in str(Asset.objects.values_list("text_vector", flat=True).get())
+
+
+def test_change__of_the_file_indexes_it_again(
+    admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
+) -> None:
+    asset = make_asset("red", title="Old")
+    index_all()
+    admin_client.post(change(asset), fields(title="Old", file=upload(picture("blue"), "b.png")))
+    pending = set(Job.objects.filter(state=Job.State.PENDING).values_list("stage", flat=True))
+    assert pending >= {Stage.INSPECT, Stage.EMBED_IMAGE}
+
+
+def test_change__shows_what_is_known(
+    admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
+) -> None:
+    asset = make_asset("red", title="Fire")
+    make_asset(b"no picture", "broken.png", title="Broken")
+    index_all()
+    html = admin_client.get(change(asset)).content.decode()
+    assert "64 × 48, image/png" in html
+    assert "embed image: done" in html
+    assert (
+        "failed (This file is not an image"
+        in admin_client.get(change(Asset.objects.get(title="Broken"))).content.decode()
+    )
+
+
+def test_change__of_another_source_is_left_to_it(admin_client: Client) -> None:
+    asset = Asset.objects.create(source="elsewhere", object_id=1, title="Foreign")
+    page = admin_client.get(change(asset))
+    assert page.status_code == 200
+    assert "elsewhere, which is not registered" in page.content.decode()
+    assert 'name="title"' not in page.content.decode()
+    assert admin_client.post(change(asset), fields(title="New")).status_code == 403
+    assert admin_client.get(LIST).status_code == 200
+
+
+def test_delete__needs_no_permission_for_jobs(make_asset: MakeAsset) -> None:
+    asset = make_asset("red")
+    client = staff("view_asset", "delete_asset")
+    assert client.post(reverse("admin:mediasearch_asset_delete", args=[asset.pk]), {"post": "yes"}).status_code == 302
+    assert not Asset.objects.exists()
+
+
+def test_list__says_how_far_indexing_is(
+    admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
+) -> None:
+    make_asset("red", title="Fine")
+    make_asset(b"no picture", "broken.png", title="Broken")
+    index_all()
+    make_asset("red", title="New")
+    html = admin_client.get(LIST).content.decode()
+    assert "failed: This file is not an image" in html
+    assert titles(admin_client.get(LIST, {"indexing": "failed"})) == ["Broken"]
+    assert titles(admin_client.get(LIST, {"indexing": "waiting"})) == ["New"]
+
+
+def test_list__costs_the_same_queries_for_any_number_of_pictures(
+    admin_client: Client, make_asset: MakeAsset, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(10):
+        make_asset("red", title=f"No {number}")
+    with django_assert_max_num_queries(12):
+        admin_client.get(LIST)
+
+
+def test_list__shows_what_is_paused(admin_client: Client) -> None:
+    until = timezone.now() + timedelta(minutes=1)
+    Pause.objects.create(stage=Stage.READ, reason="No <tesseract>.", until=until)
+    html = admin_client.get(LIST).content.decode()
+    assert "Indexing waits (read): No &lt;tesseract&gt;." in html
+
+
+def test_search__ranks(admin_client: Client, three: None) -> None:
+    assert titles(admin_client.get(LIST, {"q": "red"}))[0] == "red thing"
+    assert titles(admin_client.get(LIST, {"q": "blue"}))[0] == "blue thing"
+
+
+def test_search__stays_within_the_filters(admin_client: Client, three: None) -> None:
+    page = admin_client.get(LIST, {"q": "blue", "category": "warm"})
+    assert sorted(titles(page)) == ["green thing", "red thing"]
+    assert page.context["cl"].result_count == 2
+
+
+def test_search__respects_a_sorted_column(admin_client: Client, three: None) -> None:
+    assert titles(admin_client.get(LIST, {"q": "red", "o": "2"})) == ["blue thing", "green thing", "red thing"]
+    assert titles(admin_client.get(LIST, {"q": "red", "o": "-2"})) == ["red thing", "green thing", "blue thing"]
+
+
+def test_search__with_counts_of_filters(admin_client: Client, three: None) -> None:
+    page = admin_client.get(LIST, {"q": "red", "_facets": "True"})
+    assert page.status_code == 200
+    assert titles(page)[0] == "red thing"
+
+
+def test_search__that_cannot_be_asked_says_so(admin_client: Client, three: None) -> None:
+    page = admin_client.get(LIST, {"q": "x" * 2_001, "_facets": "True"})
+    assert titles(page) == []
+    assert told(page) == ["This question has 2001 characters; at most 2000 can be asked."]
+
+
+def test_search__says_which_signals_stepped_aside(admin_client: Client, make_asset: MakeAsset) -> None:
+    make_asset("red", title="Fire engine")
+    page = admin_client.get(LIST, {"q": "fire"})
+    assert titles(page) == ["Fire engine"]
+    assert any(sentence.startswith("Appearance: No picture has been encoded yet") for sentence in told(page))
+
+
+@pytest.mark.parametrize("text", ["%", "'", '"', "\x00", "🦄", "!!!", " ", "-x"])
+def test_search__survives_every_input(admin_client: Client, three: None, text: str) -> None:
+    assert admin_client.get(LIST, {"q": text}).status_code == 200
+
+
+def test_action__indexes_again(
+    admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
+) -> None:
+    asset = make_asset("red")
+    index_all()
+    data = {"action": "index_again", "_selected_action": [asset.pk]}
+    page = admin_client.post(LIST, data, follow=True)
+    assert told(page) == ["1 image will be indexed again."]
+    assert asset.jobs.filter(stage=Stage.INSPECT, state=Job.State.PENDING).exists()
+
+
+@pytest.mark.parametrize("text", ["", "red"])
+def test_action__works_on_what_a_search_found(admin_client: Client, three: None, text: str) -> None:
+    data = {"action": "index_again", "_selected_action": [], "select_across": "1", "index": "0"}
+    data["_selected_action"] = [str(Asset.objects.first().pk)]
+    assert admin_client.post(f"{LIST}?q={text}", data, follow=True).status_code == 200
+    assert Job.objects.filter(stage=Stage.INSPECT, state=Job.State.PENDING).count() == 3
+
+
+def test_upload__stores_the_good_and_names_the_others(admin_client: Client, admin_user: Any) -> None:
+    files = [upload(picture("red"), "red.png"), upload(SVG, "drawing.svg"), upload(picture("blue"), "blue.png")]
+    page = admin_client.post(f"{LIST}upload/", {"pictures": files, "category": "cars", "tags": "a,b"}, follow=True)
+    assert told(page) == [
+        "2 images were added.",
+        "“drawing.svg” was refused: SVG drawings are not accepted. Export it as PNG.",
+    ]
+    assert Asset.objects.count() == 2
+    for asset in Asset.objects.all():
+        assert (asset.category, asset.tags, asset.owner, asset.is_public) == ("cars", ["a", "b"], admin_user, False)
+
+
+def test_upload__of_nothing_good_stays_on_the_page(admin_client: Client) -> None:
+    page = admin_client.post(f"{LIST}upload/", {"pictures": [upload(b"words", "a.png")]}, follow=True)
+    assert page.request["PATH_INFO"] == f"{LIST}upload/"
+    assert len(told(page)) == 1
+    assert not Asset.objects.exists()
+
+
+def test_upload__needs_files(admin_client: Client) -> None:
+    page = admin_client.post(f"{LIST}upload/", {"category": "cars"})
+    assert "This field is required." in page.content.decode()
+
+
+def test_upload__is_for_those_who_may_add(make_asset: MakeAsset) -> None:
+    client = staff("view_asset")
+    assert client.get(f"{LIST}upload/").status_code == 403
+    assert "Upload images" not in client.get(LIST).content.decode()
+    assert Client().get(f"{LIST}upload/").status_code == 302
+
+
+def test_upload__is_linked_from_the_list(admin_client: Client) -> None:
+    assert f'href="{LIST}upload/"' in admin_client.get(LIST).content.decode()
+    assert "multiple" in admin_client.get(f"{LIST}upload/").content.decode()
+
+
+def test_jobs__are_tried_again(admin_client: Client, make_asset: MakeAsset) -> None:
+    asset = make_asset("red")
+    asset.jobs.update(state=Job.State.FAILED, attempts=5, error="It <broke>.")
+    running = asset.jobs.get(stage=Stage.READ)
+    Job.objects.filter(pk=running.pk).update(state=Job.State.RUNNING)
+    html = admin_client.get("/admin/mediasearch/job/").content.decode()
+    assert "It &lt;broke&gt;." in html
+    assert change(asset) in html
+    data = {"action": "try_again", "_selected_action": list(Job.objects.values_list("pk", flat=True))}
+    page = admin_client.post("/admin/mediasearch/job/", data, follow=True)
+    assert told(page) == ["1 job will be tried again."]
+    again = asset.jobs.get(stage=Stage.INSPECT)
+    assert (again.state, again.attempts, again.error) == (Job.State.PENDING, 0, "")
+    running.refresh_from_db()
+    assert running.state == Job.State.RUNNING
+
+
+def test_jobs__can_only_be_looked_at(
+    admin_client: Client, make_asset: MakeAsset, active_generation: Generation
+) -> None:
+    job = make_asset("red").jobs.first()
+    assert admin_client.get("/admin/mediasearch/job/add/").status_code == 403
+    assert admin_client.post(f"/admin/mediasearch/job/{job.pk}/change/", {"state": "done"}).status_code == 403
+    assert admin_client.post(f"/admin/mediasearch/job/{job.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert "try_again" not in staff("view_job").get("/admin/mediasearch/job/").content.decode()
+
+
+def test_generations__can_only_be_looked_at(admin_client: Client, active_generation: Generation) -> None:
+    assert "fake/16" in admin_client.get("/admin/mediasearch/generation/").content.decode()
+    assert admin_client.get("/admin/mediasearch/generation/add/").status_code == 403
+    address = f"/admin/mediasearch/generation/{active_generation.pk}/change/"
+    assert admin_client.get(address).status_code == 200
+    assert admin_client.post(address, {"state": "retired"}).status_code == 403

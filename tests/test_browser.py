@@ -1,0 +1,177 @@
+"""The search page in a real browser, with and without JavaScript."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediasearch.indexing import generations
+from mediasearch.models import Generation
+from tests.conftest import MakeAsset, picture
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="Chromium and its driver are not installed: apt-get install chromium chromium-driver",
+    ),
+]
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start browsers of a given width, with or without JavaScript, and end them."""
+    from selenium.webdriver.chrome.service import Service
+
+    started: list[Any] = []
+
+    def one(width: int = 1280, *, scripts: bool = True) -> Any:
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in FLAGS.split():
+            options.add_argument(flag)
+        options.add_argument(f"--user-data-dir={tmp_path / f'profile-{len(started)}'}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        if not scripts:
+            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+            options.add_argument("--blink-settings=scriptEnabled=false")
+        browser = webdriver.Chrome(options=options, service=Service(DRIVER))
+        started.append(browser)
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        return browser
+
+    yield one
+    for browser in started:
+        browser.quit()
+
+
+@pytest.fixture
+def library(make_asset: MakeAsset, index_all: Callable[[], None]) -> Iterator[None]:
+    """A few pictures, indexed under a generation with its indexes, as on a real site."""
+    generations.ensure_active()
+    for colour in ("blue", "green", "red", "yellow"):
+        make_asset(picture(colour, (320, 240)), title=f"{colour} " + "wonderfully-long-title-without-spaces" * 3)
+    make_asset(picture("purple", (900, 100)), title="A strip", category="strips", tags=["narrow", "long"])
+    index_all()
+    yield
+    for generation in Generation.objects.all():
+        generations.drop_indexes(generation)
+
+
+def css(browser: Any, selector: str) -> list[Any]:
+    return browser.find_elements("css selector", selector)
+
+
+def errors(browser: Any) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def search(browser: Any, text: str) -> None:
+    box = css(browser, "input[name=q]")[0]
+    box.clear()
+    box.send_keys(text)
+    css(browser, ".ms-form button")[0].click()
+
+
+def test_browser__finds_by_words_and_says_why(start: Start, live_server: Any, library: None) -> None:
+    browser = start()
+    browser.get(live_server.url)
+    search(browser, "red")
+    first = css(browser, ".ms-hit")[0]
+    assert first.find_element("css selector", ".ms-title").text.startswith("red")
+    image = first.find_element("css selector", "img")
+    assert browser.execute_script("return arguments[0].complete && arguments[0].naturalWidth", image) == 320
+    rows = first.find_elements("css selector", "tbody tr")
+    assert not any(row.is_displayed() for row in rows)
+    first.find_element("css selector", "summary").click()
+    assert {row.get_attribute("data-signal") for row in rows if row.is_displayed()} >= {"image", "text"}
+    css(browser, ".ms-toggle")[0].click()
+    assert all(element.is_displayed() for element in css(browser, ".ms-why table"))
+    assert css(browser, "input[name=q]")[0].get_attribute("value") == "red"
+    assert errors(browser) == []
+
+
+def test_browser__focuses_the_box_at_a_slash(start: Start, live_server: Any, library: None) -> None:
+    browser = start()
+    browser.get(live_server.url)
+    css(browser, "body")[0].send_keys("/")
+    focused = browser.switch_to.active_element
+    assert focused.get_attribute("name") == "q"
+    focused.send_keys("a/b")
+    assert focused.get_attribute("value") == "a/b"
+
+
+def test_browser__shows_where_the_keyboard_is(start: Start, live_server: Any, library: None) -> None:
+    browser = start()
+    browser.get(live_server.url)
+    css(browser, "body")[0].send_keys("\ue004")
+    skip = browser.switch_to.active_element
+    assert skip.get_attribute("class") == "ms-skip"
+    assert skip.rect["y"] >= 0 or browser.execute_script("return arguments[0].offsetTop", skip) >= 0
+
+
+def test_browser__works_without_javascript(start: Start, live_server: Any, library: None) -> None:
+    browser = start(scripts=False)
+    browser.get(f"{live_server.url}/?q=red&scores=1")
+    assert css(browser, ".ms-title")[0].text.startswith("red")
+    assert css(browser, ".ms-why table")[0].is_displayed()
+    search(browser, "blue")
+    assert css(browser, ".ms-title")[0].text.startswith("blue")
+    assert css(browser, ".ms-why table")[0].is_displayed()
+    css(browser, ".ms-card")[0].click()
+    assert css(browser, "h1")[0].text.startswith("blue")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_browser__never_scrolls_sideways(start: Start, live_server: Any, library: None, width: int) -> None:
+    browser = start(width)
+    for address in ("/", "/?q=red", "/?q=red&scores=1", "/?q=" + "x" * 1_900, "/?tag=a%00&after=x", "/?category=none"):
+        browser.get(live_server.url + address)
+        for summary in css(browser, ".ms-why:not([open]) summary")[:3]:
+            browser.execute_script("arguments[0].click()", summary)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, address
+    browser.get(live_server.url)
+    css(browser, ".ms-card")[0].click()
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_browser__opens_scores_without_cutting_them_off(
+    start: Start, live_server: Any, library: None, width: int
+) -> None:
+    browser = start(width)
+    browser.get(f"{live_server.url}/?q=red")
+    for summary in css(browser, ".ms-why summary"):
+        browser.execute_script("arguments[0].click()", summary)
+    hidden = "return [...document.querySelectorAll('.ms-why')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert browser.execute_script(hidden) == 0
+
+
+def test_browser__uploads_in_the_admin(
+    start: Start, live_server: Any, library: None, admin_client: Any, tmp_path: Path
+) -> None:
+    browser = start()
+    browser.get(live_server.url)
+    session = admin_client.cookies["sessionid"].value
+    browser.add_cookie({"name": "sessionid", "value": session})
+    for name, data in (("new.png", picture("orange")), ("bad.png", b"words")):
+        (tmp_path / name).write_bytes(data)
+    browser.get(f"{live_server.url}/admin/mediasearch/asset/upload/")
+    css(browser, "input[type=file]")[0].send_keys(f"{tmp_path / 'new.png'}\n{tmp_path / 'bad.png'}")
+    css(browser, ".submit-row input")[0].click()
+    said = [element.text for element in css(browser, ".messagelist li")]
+    assert said[0] == "1 image was added."
+    assert said[1].startswith("“bad.png” was refused: This file is not an image")
