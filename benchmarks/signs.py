@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def asked(line: str) -> set[str]:
     words = {word for word in re.split(rf"[\s{_HAN}]+", line) if re.search(r"\w", word)}
     runs = re.findall(rf"[{_HAN}]{{2,}}", line)
     return words | {run[i : i + 2] for run in runs for i in range(len(run) - 1)}
+
+
+def compared(question: str) -> str:
+    """A question without case and outer punctuation: two signs that differ in those alone bear the same word."""
+    return re.sub(r"^\W+|\W+$", "", unicodedata.normalize("NFKC", question).casefold())
 
 
 def main(folder: Path) -> int:
@@ -45,17 +51,20 @@ def main(folder: Path) -> int:
     worker.drain(list(Stage), seconds=3_600)
 
     bearers: dict[str, set[str]] = defaultdict(set)
+    questions: set[str] = set()
     for entry in signs:
         for line in entry["lines"]:
             for question in asked(line):
-                bearers[question].add(entry["key"])
+                bearers[compared(question)].add(entry["key"])
+                questions.add(question)
     misses = []
-    for question, keys in sorted(bearers.items()):
+    for question in sorted(questions):
+        keys = bearers[compared(question)]
         hits = mediasearch.search(question, limit=1)
         first = key_of[hits[0].asset.pk] if len(hits) else "nothing"
         if first not in keys:
             misses.append((question, sorted(keys), first))
-    print(f"{len(signs)} signs, {len(bearers)} questions, {len(misses)} missed")
+    print(f"{len(signs)} signs, {len(questions)} questions, {len(misses)} missed")
     for question, keys, first in misses:
         print(f"  {question}: of {', '.join(keys)}, but {first} came first")
     return 1 if misses else 0

@@ -20,20 +20,23 @@ LONGEST = 100_000
 """Characters of one text that are searched; a tsvector may not pass 1 MB."""
 MOST_WORDS = 32
 """Words of a question that are looked for."""
-RANK_WEIGHTS = "{0.4, 0.6, 0.8, 1.0}"
-"""ts_rank's weights for D, C, B, A: read in the picture, caption, tags and alt text, title."""
+RANK_WEIGHTS = "{0.2, 0.5, 0.8, 1.0}"
+"""ts_rank's weights for D, C, B, A: parts of words, words read in the picture, what people wrote, titles."""
+PART_WEIGHT = "D"
 
 
 def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
-    """Return the expression for a `text_vector`, from (text, weight letter A to D) pairs."""
+    """Return the expression for a `text_vector`, from (text, weight letter A to C) pairs."""
     entries: list[str] = []
     stems: list[str] = []
     params: list[Any] = []
     at = 1
     for text, weight in parts:
         text = text.replace("\x00", "")[:LONGEST]
-        found, at = lexemes.positions(text, at)
-        entries += [f"'{lexeme}':{min(position, lexemes.MOST_POSITIONS)}{weight}" for lexeme, position in found]
+        for lexeme in lexemes.lexemes(text, at):
+            at = lexeme.position + 1
+            letter = PART_WEIGHT if lexeme.is_part else weight
+            entries.append(f"'{lexeme.text}':{min(lexeme.position, lexemes.MOST_POSITIONS)}{letter}")
         for config in _configs(language) if text else []:
             stems.append(f" || setweight(to_tsvector(%s::regconfig, %s), '{weight}')")
             params += [config, text]

@@ -45,7 +45,7 @@ class Asset(models.Model):
     """One picture that mediasearch knows."""
 
     #: Each text that can be searched, with its weight in `text_vector`.
-    TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "C", "ocr_text": "D"}
+    TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "B", "ocr_text": "C"}
     #: A picture is found by its own row; it does not count as "used" by it. Read by Wagtail.
     wagtail_reference_index_ignore = True
 

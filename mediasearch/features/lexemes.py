@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _CJK = (
     "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 )
-_TOKEN = re.compile(rf"(?P<cjk>[{_CJK}]+)|(?P<word>[^\W_{_CJK}]+)")
+_WORD = rf"[^\W_{_CJK}]+"
+_TOKEN = re.compile(rf"(?P<cjk>[{_CJK}]+)|{_WORD}(?:[-.,:;/_@&+'’–]{_WORD})*")
+_PART = re.compile(r"[0-9]+|[^\W\d_]+|[^\W_]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
 LONGEST = 80
 """Characters of a word that are kept; longer runs are noise, and a lexeme must stay under 2 kB."""
@@ -30,7 +33,7 @@ STOP_WORDS = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One thing that was asked for: a word, or the neighbouring pairs of a run of Chinese."""
+    """One thing that was asked for: a word and its parts, or the neighbouring pairs of a run of Chinese."""
 
     lexemes: tuple[str, ...]
     is_cjk: bool = False
@@ -43,41 +46,63 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", bare)
 
 
-def _tokens(text: str) -> Iterator[tuple[str, bool]]:
-    for match in _TOKEN.finditer(fold(text)):
-        yield match.group()[:LONGEST] if match["word"] else match.group(), bool(match["cjk"])
+@dataclass(frozen=True, slots=True)
+class Lexeme:
+    """A searchable form, and where it stands in the text."""
+
+    text: str
+    position: int
+    is_part: bool = False
+    """Is it a part of a longer word: the 40 of 2.40, the 1312 of A-1312/B?"""
 
 
-def positions(text: str, start: int = 1) -> tuple[list[tuple[str, int]], int]:
-    """Return (lexeme, position) pairs of a text, and the position after the last.
+def lexemes(text: str, start: int = 1) -> list[Lexeme]:
+    """Return the searchable forms of a text, with positions from `start`.
 
-    A run of n CJK characters takes n positions; the pair that starts at a character shares the character's position.
+    A word of several parts, such as A-1312/B, 2.40, 10:00 or 5km, is there as a whole, as its parts, and as each pair
+    of neighbouring parts; which signs divide the parts makes no difference. A run of n CJK characters takes n
+    positions; the pair that starts at a character shares the character's position.
     """
-    found: list[tuple[str, int]] = []
+    found: list[Lexeme] = []
     at = start
-    for token, is_cjk in _tokens(text):
-        if not is_cjk:
-            found.append((token, at))
-            at += 1
+    for match in _TOKEN.finditer(fold(text)):
+        if match["cjk"]:
+            run = match["cjk"]
+            for index in range(len(run)):
+                found += [
+                    Lexeme(run[index : index + length], at + index) for length in (1, 2) if index + length <= len(run)
+                ]
+            at += len(run)
             continue
-        for index, character in enumerate(token):
-            found.append((character, at))
-            if index + 1 < len(token):
-                found.append((token[index : index + 2], at))
-            at += 1
-    return found, at
+        parts = _parts(match.group())
+        found.append(Lexeme(_joined(parts), at))
+        if len(parts) > 1:
+            found += [Lexeme(part, at + index, is_part=True) for index, part in enumerate(parts)]
+            pairs = pairwise(parts) if len(parts) > 2 else ()
+            found += [Lexeme(_joined(pair), at + index, is_part=True) for index, pair in enumerate(pairs)]
+        at += len(parts)
+    return found
 
 
 def terms(text: str) -> list[Term]:
     """Return what a query text asks for, each term once, in order."""
     result: dict[Term, None] = {}
-    for token, is_cjk in _tokens(text):
-        if is_cjk and len(token) > 1:
-            lexemes = tuple(token[i : i + 2] for i in range(len(token) - 1))
+    for match in _TOKEN.finditer(fold(text)):
+        if run := match["cjk"]:
+            pairs = tuple(run[i : i + 2] for i in range(len(run) - 1))
+            result[Term(pairs or (run,), is_cjk=True)] = None
         else:
-            lexemes = (token,)
-        result[Term(lexemes, is_cjk)] = None
+            parts = _parts(match.group())
+            result[Term((_joined(parts), *parts) if len(parts) > 1 else (parts[0],))] = None
     return list(result)
+
+
+def _parts(word: str) -> list[str]:
+    return [part[:LONGEST] for part in _PART.findall(word)]
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "-".join(parts)[:LONGEST]
 
 
 def join_words(words: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from django.core.cache import caches
+from django.utils.translation import gettext
 from numpy.typing import NDArray
 
 from mediasearch import conf
@@ -36,7 +37,7 @@ def encode(query: Query, generation: Generation | None) -> Vectors:
     """Return the vectors for a query; a signal that can't be computed steps aside with a notice."""
     fields = [name for name in ("image", "caption") if query.weights[name] > 0]
     if generation is None:
-        reason = "No picture has been encoded yet: an embed worker makes the first generation when it starts."
+        reason = gettext("No picture has been encoded yet: an embed worker makes the first generation when it starts.")
         return Vectors(notices=tuple(Notice(name, reason) for name in fields))
     found = Vectors()
     for name in fields:
@@ -57,8 +58,9 @@ def _unreadable(query: Query, languages: frozenset[str] | None) -> str:
     foreign = asked or language.unread(query.text, languages)
     if not foreign:
         return ""
-    known = ", ".join(language.name(code) for code in sorted(languages or ()))
-    return f"The encoder reads {known}; this question is in {language.name(foreign)}."
+    known = ", ".join(gettext(language.name(code)) for code in sorted(languages or ()))
+    reason = gettext("The encoder reads %(known)s; this question is in %(foreign)s.")
+    return reason % {"known": known, "foreign": gettext(language.name(foreign))}
 
 
 def _vector(text: str, generation: Generation, field: str) -> Vector:

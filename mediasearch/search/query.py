@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -40,11 +40,9 @@ class Filters:
         if self.after:
             since = _moment(self.after)
             assets = assets.filter(Q(taken_at__gte=since) | Q(taken_at=None, created_at__gte=since))
-        if self.before and isinstance(self.before, datetime):
-            assets = assets.filter(Q(taken_at__lte=self.before) | Q(taken_at=None, created_at__lte=self.before))
-        elif self.before:
-            until = _moment(self.before + timedelta(days=1))
-            assets = assets.filter(Q(taken_at__lt=until) | Q(taken_at=None, created_at__lt=until))
+        if self.before:
+            last = _moment(self.before, time.max)
+            assets = assets.filter(Q(taken_at__lte=last) | Q(taken_at=None, created_at__lte=last))
         return assets
 
 
@@ -67,7 +65,7 @@ class Query:
             raise QueryError(f"A search returns from 1 to {DEEPEST} hits: change limit or offset.")
 
 
-def _moment(day: date) -> datetime:
-    if isinstance(day, datetime):
-        return day if timezone.is_aware(day) else timezone.make_aware(day)
-    return timezone.make_aware(datetime.combine(day, time.min))
+def _moment(day: date, clock: time = time.min) -> datetime:
+    if not isinstance(day, datetime):
+        day = datetime.combine(day, clock)
+    return day if timezone.is_aware(day) else timezone.make_aware(day)

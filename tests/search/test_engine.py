@@ -64,6 +64,17 @@ def test_search__any_word_of_a_sign_finds_it_first(library: dict[str, Asset], wo
     assert mediasearch.search(word)[0].asset == library["white"]
 
 
+@pytest.mark.parametrize("question", ["2.40", "2,40", "2", "40"])
+def test_search__a_word_as_a_whole_comes_before_its_parts(library: dict[str, Asset], question: str) -> None:
+    whole = {"2.40": "Tea 2.40", "2,40": "Tea 2.40", "2": "room 2", "40": "bus 40"}[question]
+    others = {"Tea 2.40", "room 2", "bus 40"} - {whole}
+    texts = [whole, *others, "2 of 40"] if "." in question or "," in question else [whole, "Tea 2.40"]
+    Asset.objects.update(title="")
+    for asset, text in zip(library.values(), texts, strict=False):
+        Asset.objects.filter(pk=asset.pk).update(ocr_text=text)
+    assert mediasearch.search(question, weights={"text": 1})[0].asset.ocr_text == whole
+
+
 def test_search__every_candidate_is_scored_on_every_signal(library: dict[str, Asset]) -> None:
     Asset.objects.filter(pk=library["blue"].pk).update(title="red herring")
     first, second = mediasearch.search("red")[:2]
@@ -173,6 +184,7 @@ def test_search__filters(library: dict[str, Asset]) -> None:
     assert found(before=date(2020, 4, 30)) == set()
     assert found(after=date(2022, 1, 1)) == {library["blue"], library["white"]}  # by the date they were added
     assert found(category="none") == set()
+    assert len(found(after=date.min, before=date.max)) == 4
 
 
 def test_search__filters_without_words(library: dict[str, Asset]) -> None:
