@@ -26,9 +26,30 @@ _LANGUAGES = {
     "GEORGIAN": {"ka"},
     "ARMENIAN": {"hy"},
 }
-NAMES = {"en": "English", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "ru": "Russian", "de": "German",
-         "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese", "ar": "Arabic", "el": "Greek",
-         "he": "Hebrew", "hi": "Hindi", "th": "Thai"}  # fmt: skip
+
+
+def _(text: str) -> str:
+    """Mark a text for translation, which whoever shows it does."""
+    return text
+
+
+NAMES = {
+    "en": _("English"),
+    "zh": _("Chinese"),
+    "ja": _("Japanese"),
+    "ko": _("Korean"),
+    "ru": _("Russian"),
+    "de": _("German"),
+    "fr": _("French"),
+    "es": _("Spanish"),
+    "it": _("Italian"),
+    "pt": _("Portuguese"),
+    "ar": _("Arabic"),
+    "el": _("Greek"),
+    "he": _("Hebrew"),
+    "hi": _("Hindi"),
+    "th": _("Thai"),
+}
 
 
 @lru_cache(maxsize=4096)
