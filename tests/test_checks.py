@@ -135,7 +135,7 @@ def test_check_broker__reached() -> None:
 def test_check_broker__down(monkeypatch: pytest.MonkeyPatch) -> None:
     from celery import Celery
 
-    monkeypatch.setattr(checks, "current_app", Celery(broker="redis://127.0.0.1:1/0"))
+    monkeypatch.setattr(checks, "current_app", Celery(broker="redis://127.0.0.1:1/0", set_as_current=False))
     (message,) = checks.check_broker(None)
     assert message.id == "mediasearch.W007"
     assert "CELERY_BROKER_URL" in str(message.hint)
