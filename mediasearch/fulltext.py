@@ -22,7 +22,7 @@ MOST_WORDS = 32
 """Words of a question that are looked for."""
 RANK_WEIGHTS = "{0.2, 0.5, 0.8, 1.0}"
 """ts_rank's weights for D, C, B, A: parts of words, words read in the picture, what people wrote, titles."""
-PART_WEIGHT = "D"
+PART_WEIGHT, BY_ITSELF = "D", "ABC"
 
 
 def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
@@ -49,7 +49,10 @@ class TextQuery:
     """What a question asks the text signal for."""
 
     sql: str
-    """Selects `words`, a tsquery for each word that is matched by the word or its stem, and `query`, any of them."""
+    """Selects, each as one tsquery for each word, `exact`, `stems` and `anywhere`, and `query`: any word, anywhere.
+
+    `exact` is the word by itself, `stems` also a word of the same stem, `anywhere` also as a part of a longer word.
+    """
     params: tuple[Any, ...]
     words: tuple[str, ...]
     """The words, as they are compared."""
@@ -58,22 +61,49 @@ class TextQuery:
 def query(text: str, language: str) -> TextQuery | None:
     """Return a query for each word of a question, stop words only when there is nothing else.
 
-    A run of Chinese counts as its pairs of neighbours. None when the text holds no word at all.
+    A run of Chinese counts as its pairs of neighbours, a code as itself and its parts. None when the text holds no
+    word at all.
     """
     terms = lexemes.terms(text)
     wanted = [term for term in terms if term.is_cjk or term.lexemes[0] not in lexemes.STOP_WORDS] or terms
-    words = [(lexeme, term.is_cjk) for term in wanted for lexeme in term.lexemes][:MOST_WORDS]
+    words = [word for term in wanted for word in _words(term, _configs(language))][:MOST_WORDS]
     if not words:
         return None
-    parts: list[str] = []
-    params: list[Any] = []
-    for word, is_cjk in words:
-        configs = [] if is_cjk else _configs(language)
-        parts.append(" || ".join(["%s::tsquery", *("plainto_tsquery(%s::regconfig, %s)" for _ in configs)]))
-        params += [f"'{word}'", *(param for config in configs for param in (config, word))]
-    choice = " || ".join(f"words[{number}]" for number in range(1, len(parts) + 1))
-    sql = f"SELECT words, {choice} AS query FROM (SELECT ARRAY[{', '.join(parts)}] AS words) AS each_word"
-    return TextQuery(sql, tuple(params), tuple(word for word, _ in words))
+    columns = [
+        f"ARRAY[{', '.join(sql for sql, _ in column)}] AS {name}"
+        for name, column in zip(
+            ("exact", "stems", "anywhere"), zip(*(w.forms for w in words), strict=True), strict=True
+        )
+    ]
+    params = [param for column in zip(*(w.forms for w in words), strict=True) for _, given in column for param in given]
+    choice = " || ".join(f"anywhere[{number}]" for number in range(1, len(words) + 1))
+    sql = f"SELECT *, {choice} AS query FROM (SELECT {', '.join(columns)}) AS each_word"
+    return TextQuery(sql, tuple(params), tuple(word.text for word in words))
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """One word that is looked for, in its three forms as (SQL, parameters)."""
+
+    text: str
+    forms: tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]
+
+
+def _words(term: lexemes.Term, configs: list[str]) -> list[_Word]:
+    whole, *parts = term.lexemes
+    if term.is_cjk:
+        return [_Word(lexeme, (_plain(lexeme),) * 3) for lexeme in term.lexemes]
+    by_itself = _plain(whole, f":{BY_ITSELF}")
+    stemmed = configs if whole.isalpha() else []
+    stems = " || ".join([by_itself[0], *("to_tsquery(%s::regconfig, %s)" for _ in stemmed)])
+    stem_params = (*by_itself[1], *(param for config in stemmed for param in (config, f"{whole}:{BY_ITSELF}")))
+    anywhere = _plain(whole)
+    forms = (by_itself, (stems, stem_params), (f"{stems} || {anywhere[0]}", (*stem_params, *anywhere[1])))
+    return [_Word(whole, forms), *(_Word(part, (_plain(part),) * 3) for part in parts)]
+
+
+def _plain(lexeme: str, weights: str = "") -> tuple[str, tuple[str, ...]]:
+    return "%s::tsquery", (f"'{lexeme}'{weights}",)
 
 
 def _configs(language: str) -> list[str]:

@@ -6,18 +6,33 @@ from django.db import connection
 from mediasearch import fulltext
 
 
-def run(query: fulltext.TextQuery) -> tuple[list[str], str]:
+def run(query: fulltext.TextQuery) -> dict[str, list[str]]:
+    columns = "exact::text[], stems::text[], anywhere::text[], ARRAY[query::text]"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT words::text[], query::text FROM ({query.sql}) AS asked", query.params)
-        return cursor.fetchone()
+        cursor.execute(f"SELECT {columns} FROM ({query.sql}) AS asked", query.params)
+        return dict(zip(("exact", "stems", "anywhere", "query"), cursor.fetchone(), strict=True))
 
 
 @pytest.mark.django_db
-def test_query__each_word_by_itself_or_its_stem() -> None:
-    asked = fulltext.query("the red bicycles", "")
+def test_query__a_word_by_itself_by_its_stem_and_as_a_part() -> None:
+    asked = fulltext.query("the bicycles", "")
     assert asked is not None
-    assert asked.words == ("red", "bicycles")
-    assert run(asked) == (["'red' | 'red'", "'bicycles' | 'bicycl'"], "'red' | 'red' | 'bicycles' | 'bicycl'")
+    assert asked.words == ("bicycles",)
+    assert run(asked) == {
+        "exact": ["'bicycles':ABC"],
+        "stems": ["'bicycles':ABC | 'bicycl':ABC"],
+        "anywhere": ["'bicycles':ABC | 'bicycl':ABC | 'bicycles'"],
+        "query": ["'bicycles':ABC | 'bicycl':ABC | 'bicycles'"],
+    }
+
+
+@pytest.mark.django_db
+def test_query__a_code_as_a_whole_and_in_parts() -> None:
+    asked = fulltext.query("A-12", "")
+    assert asked is not None
+    assert asked.words == ("a-12", "a", "12")
+    assert run(asked)["exact"] == ["'a-12':ABC", "'a'", "'12'"]
+    assert run(asked)["anywhere"][0] == "'a-12':ABC | 'a-12'"
 
 
 @pytest.mark.django_db
@@ -25,7 +40,7 @@ def test_query__chinese_by_its_neighbouring_pairs() -> None:
     asked = fulltext.query("安全出口", "zh")
     assert asked is not None
     assert asked.words == ("安全", "全出", "出口")
-    assert run(asked)[0] == ["'安全'", "'全出'", "'出口'"]
+    assert run(asked)["exact"] == ["'安全'", "'全出'", "'出口'"]
 
 
 def test_query__stop_words_only_when_there_is_nothing_else() -> None:
@@ -44,11 +59,11 @@ def test_query__endless_questions_are_bounded() -> None:
     asked = fulltext.query(" ".join(f"word{n}" for n in range(500)), "")
     assert asked is not None
     assert len(asked.words) == fulltext.MOST_WORDS
-    assert len(run(asked)[0]) == fulltext.MOST_WORDS
+    assert len(run(asked)["exact"]) == fulltext.MOST_WORDS
 
 
 @pytest.mark.django_db
 def test_query__another_language_has_no_english_stems() -> None:
     asked = fulltext.query("bicycles", "de")
     assert asked is not None
-    assert run(asked)[0] == ["'bicycles'"]
+    assert run(asked)["stems"] == ["'bicycles':ABC"]

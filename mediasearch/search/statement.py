@@ -21,9 +21,11 @@ from mediasearch.search.encode import Vector
 
 ASSETS, EMBEDDINGS = Asset._meta.db_table, Embedding._meta.db_table
 VECTORS = ("image", "caption")
+# A word by itself counts whole, one of the same stem .6, a part of a longer word .3.
 _COVERAGE = (
-    "((SELECT count(*) FROM unnest(asked.words) AS word WHERE a.text_vector @@ word)"
-    " / cardinality(asked.words)::float8)"
+    "(SELECT avg(CASE WHEN a.text_vector @@ exact THEN 1 WHEN a.text_vector @@ stem THEN 0.6"
+    " WHEN a.text_vector @@ anywhere THEN 0.3 ELSE 0 END)::float8"
+    " FROM unnest(asked.exact, asked.stems, asked.anywhere) AS word (exact, stem, anywhere))"
 )
 _QUALITY = f"((1 + ts_rank('{RANK_WEIGHTS}', a.text_vector, asked.query, 1 | 32)) / 2)::float8"
 
