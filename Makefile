@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint pytest clean
+.PHONY: demo test lint clean
 
 demo: CHECKED = --port $(PORT)
 demo: $(VENV)/installed-demo

@@ -33,13 +33,15 @@ def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
     at = 1
     for text, weight in parts:
         text = text.replace("\x00", "")[:LONGEST]
-        for lexeme in lexemes.lexemes(text, at):
-            at = lexeme.position + 1
+        found = lexemes.lexemes(text, at)
+        at = found[-1].position + 1 if found else at
+        for lexeme in found:
             letter = PART_WEIGHT if lexeme.is_part else weight
             entries.append(f"'{lexeme.text}':{min(lexeme.position, lexemes.MOST_POSITIONS)}{letter}")
-        for config in _configs(language) if text else []:
+        words = " ".join(lexeme.text for lexeme in found if lexeme.text.isalpha() and not lexeme.is_part)
+        for config in _configs(language) if words else []:
             stems.append(f" || setweight(to_tsvector(%s::regconfig, %s), '{weight}')")
-            params += [config, text]
+            params += [config, words]
     sql = "%s::tsvector" + "".join(stems)
     return RawSQL(sql, (" ".join(entries), *params), SearchVectorField())  # noqa: S611 (texts are parameters)
 
