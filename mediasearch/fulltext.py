@@ -38,7 +38,7 @@ def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
         for lexeme in found:
             letter = PART_WEIGHT if lexeme.is_part else weight
             entries.append(f"'{lexeme.text}':{min(lexeme.position, lexemes.MOST_POSITIONS)}{letter}")
-        words = " ".join(lexeme.text for lexeme in found if lexeme.text.isalpha() and not lexeme.is_part)
+        words = " ".join(lexeme.text for lexeme in found if lexeme.has_stem)
         for config in _configs(language) if words else []:
             stems.append(f" || setweight(to_tsvector(%s::regconfig, %s), '{weight}')")
             params += [config, words]

@@ -57,7 +57,7 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 
 def _marked(process: psutil.Process, folder: str) -> bool:
     try:
-        return process.pid != os.getpid() and process.environ().get(MARK) == folder
+        return bool(process.pid != os.getpid() and process.environ().get(MARK) == folder)
     except (psutil.Error, OSError):
         return False
 
@@ -77,7 +77,7 @@ def _first_word(process: psutil.Process) -> str:
 def command(process: psutil.Process) -> list[str]:
     """Return a process's command line; nothing where it has ended."""
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.Error:
         return []
 

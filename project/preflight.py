@@ -1,4 +1,4 @@
-"""What must hold before anything is installed or started; needs nothing but Python, of any version.
+"""What must hold before anything is installed or started; needs nothing but Python, even one that is too old.
 
 Run by the Makefile as `python -I project/preflight.py --port 8000`.
 """
@@ -10,14 +10,18 @@ import importlib.util
 import shutil
 import socket
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 OLDEST = (3, 11)
 TO_INSTALL, TO_RUN = 10_000_000_000, 1_000_000_000
 """Bytes that must be free: the environment takes 7 GB, torch most of it, and what pip downloads lies beside it."""
 
 
-def python_problem(version=sys.version_info, find=importlib.util.find_spec):  # type: ignore[no-untyped-def]
+def python_problem(
+    version: Sequence[Any] = sys.version_info, find: Callable[[str], object] = importlib.util.find_spec
+) -> str | None:
     """Return why this Python can't make the virtual environment, or None."""
     if tuple(version[:2]) < OLDEST:
         return (
@@ -32,7 +36,7 @@ def python_problem(version=sys.version_info, find=importlib.util.find_spec):  # 
     return None
 
 
-def disk_problem(folder, needed, usage=shutil.disk_usage):  # type: ignore[no-untyped-def]
+def disk_problem(folder: Path, needed: float, usage: Callable[[Path], Any] = shutil.disk_usage) -> str | None:
     """Return that a folder's disk has too little room, or None."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = usage(existing).free
@@ -44,7 +48,7 @@ def disk_problem(folder, needed, usage=shutil.disk_usage):  # type: ignore[no-un
     )
 
 
-def port_problem(port):  # type: ignore[no-untyped-def]
+def port_problem(port: int) -> str | None:
     """Return that a web server could not listen on this port of this machine, or None."""
     if not 0 < port < 65536:
         return f"There is no port {port}: choose one from 1024 to 65535, such as `make demo PORT=8001`."

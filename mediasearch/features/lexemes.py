@@ -55,6 +55,11 @@ class Lexeme:
     is_part: bool = False
     """Is it a part of a longer word: the 40 of 2.40, the 1312 of A-1312/B?"""
 
+    @property
+    def has_stem(self) -> bool:
+        """Is it a word that a dictionary may shorten, and no number, code or Chinese?"""
+        return not self.is_part and self.text.isalpha() and not _IS_CJK.match(self.text)
+
 
 def lexemes(text: str, start: int = 1) -> list[Lexeme]:
     """Return the searchable forms of a text, with positions from `start`.
