@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from project import leftovers, supervision
+from project.services import start_valkey, valkey
 from project.supervision import Program, Supervisor, configuration, site
 
 FOREVER = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -102,6 +103,18 @@ def test_leftovers__of_a_killed_supervisor(folder: Path, environment: dict[str, 
 
     assert leftovers.end(folder) == 1
     assert leftovers.find(folder) == []
+
+
+def test_leftovers__valkey_without_its_environment(folder: Path) -> None:
+    server = start_valkey(folder / "valkey")
+    other = start_valkey(folder.with_name("other") / "valkey")
+    try:
+        assert leftovers.end(folder) == 1
+        assert not valkey.ping(server.url)
+        assert valkey.ping(other.url)
+    finally:
+        other.stop()
+        server.stop()
 
 
 def test_leftovers__of_others_stay(folder: Path, environment: dict[str, str]) -> None:
