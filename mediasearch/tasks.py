@@ -47,12 +47,10 @@ def note_queues(instance: WorkController, **_: Any) -> None:
 @signals.worker_ready.connect
 def ring_own_bell(**_: Any) -> None:
     """Have the model loaded, and what waited done, before anybody rings."""
-    doorbell.ring(sorted(_HELD_QUEUES & set(doorbell.QUEUES)))
-    if remote.QUEUE in _HELD_QUEUES:
-        warm_query.apply_async(queue=remote.QUEUE, retry=False, ignore_result=True)
+    doorbell.ring(_HELD_QUEUES & {doorbell.QUERY, *doorbell.QUEUES})
 
 
-@shared_task(name="mediasearch.warm_query", ignore_result=True)
+@shared_task(name=doorbell.WARM, ignore_result=True)
 def warm_query() -> None:
     """Load the text towers of the active generation, and only those where this process does nothing else."""
     generations.warm_active(texts_only={remote.QUEUE} == _HELD_QUEUES)

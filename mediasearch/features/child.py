@@ -19,7 +19,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any, BinaryIO
 
-from mediasearch.exceptions import DecoderCrashed, ImageTooLarge, MediaSearchError
+from mediasearch.exceptions import DecoderCrashed, ImageTooLarge, MediaSearchError, ReaderUnavailable
 
 LENGTHS = struct.Struct(">IQ")
 Answer = tuple[dict[str, Any], bytes]
@@ -98,7 +98,10 @@ def read(data: bytes, options: dict[str, Any]) -> Answer:
 @cache
 def _reader(path: str, options: str) -> Any:
     module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)(**json.loads(options))
+    try:
+        return getattr(importlib.import_module(module), name)(**json.loads(options))
+    except (ImportError, AttributeError, TypeError) as error:  # No picture's fault.
+        raise ReaderUnavailable(f"The reader {path} can't be loaded: {error}.") from error
 
 
 def _limits(options: dict[str, Any]) -> Any:

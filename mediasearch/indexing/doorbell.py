@@ -17,6 +17,7 @@ from celery.exceptions import CeleryError
 from django.db import router, transaction
 from kombu.exceptions import KombuError
 
+from mediasearch.features.remote import QUEUE as QUERY
 from mediasearch.models import Job, Stage
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ QUEUES: dict[str, tuple[Stage, ...]] = {
 }
 """Which queue's workers do which stages."""
 DRAIN = "mediasearch.drain"
+WARM = "mediasearch.warm_query"
+"""The task that has the query worker load the active generation's model."""
 EXPIRES = 60.0
 """Seconds after which a doorbell that nobody heard is dropped; the sweep rings again."""
 _LAST_MOMENT = 2.0
@@ -53,7 +56,7 @@ def ring(queues: Iterable[str]) -> None:
         _ringer().ring(queues)
         return
     current_app.loader.import_default_modules()
-    for queue in queues:
+    for queue in set(queues) & set(QUEUES):
         current_app.tasks[DRAIN].apply(args=[queue], throw=True)
 
 
@@ -104,7 +107,8 @@ def _ringer() -> _Ringer:
 
 def _publish(queue: str) -> None:
     try:
-        current_app.send_task(DRAIN, args=[queue], queue=queue, expires=EXPIRES, retry=False, ignore_result=True)
+        task, arguments = (WARM, []) if queue == QUERY else (DRAIN, [queue])
+        current_app.send_task(task, arguments, queue=queue, expires=EXPIRES, retry=False, ignore_result=True)
     except (CeleryError, KombuError, OSError) as error:
         logger.warning(
             "The broker did not take a doorbell for %s (%s); the sweep will ring again. Is CELERY_BROKER_URL right?",

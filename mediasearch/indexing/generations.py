@@ -13,6 +13,7 @@ from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable, MediaSearchError
 from mediasearch.features import backends
 from mediasearch.features.base import Captioner, Encoder
+from mediasearch.indexing import doorbell
 from mediasearch.models import Asset, Embedding, Generation, Job
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ def activate(generation: Generation) -> Generation:
     with transaction.atomic(using=_database()):
         Generation.objects.filter(state=Generation.State.ACTIVE).update(state=Generation.State.RETIRED)
         Generation.objects.filter(pk=generation.pk).update(state=Generation.State.ACTIVE, activated_at=Now())
+        doorbell.ring_on_commit([doorbell.QUERY])
     generation.refresh_from_db()
     logger.info("Generation %s is active.", generation)
     return generation

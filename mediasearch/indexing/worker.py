@@ -21,7 +21,7 @@ SWEEP_EVERY = 5.0
 THOROUGH_EVERY = 60.0
 
 
-def drain(stages: Sequence[Stage], seconds: float = 60.0) -> bool:
+def drain(stages: Sequence[Stage], seconds: float = 10.0) -> bool:
     """Do the due jobs of these stages, batch by batch, each stage in its turn.
 
     Returns whether work may be left when the time is over.

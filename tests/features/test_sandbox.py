@@ -77,6 +77,12 @@ def test_call__a_child_that_hangs_is_killed_with_what_it_started() -> None:
     assert subprocess.run(["pgrep", "-f", "^sleep 600$"], capture_output=True, check=False).stdout == b""
 
 
+@pytest.mark.parametrize("backend", ["no.such.Reader", "mediasearch.features.fake.NoSuchReader"])
+def test_call__a_reader_that_can_not_be_loaded_is_no_picture_s_fault(sandbox: Sandbox, backend: str) -> None:
+    with pytest.raises(exceptions.ReaderUnavailable, match="can't be loaded"):
+        sandbox.call("read", picture(), OPTIONS | {"backend": backend})
+
+
 def test_call__memory_is_bounded(sandbox: Sandbox) -> None:
     with pytest.raises(exceptions.ImageTooLarge, match="memory"):
         sandbox.call("read", picture(), OPTIONS | GLUTTON)
