@@ -17,7 +17,7 @@ from celery.exceptions import CeleryError
 from django.db import router, transaction
 from kombu.exceptions import KombuError
 
-from mediasearch.features.remote import QUEUE as QUERY
+from mediasearch.features import remote
 from mediasearch.models import Job, Stage
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ QUEUES: dict[str, tuple[Stage, ...]] = {
 }
 """Which queue's workers do which stages."""
 DRAIN = "mediasearch.drain"
-WARM = "mediasearch.warm_query"
-"""The task that has the query worker load the active generation's model."""
+QUERY, WARM = remote.QUEUE, "mediasearch.warm_query"
+"""The queue that answers searches, and the task that has its worker load the active generation's model."""
 EXPIRES = 60.0
 """Seconds after which a doorbell that nobody heard is dropped; the sweep rings again."""
 _LAST_MOMENT = 2.0
