@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
+from django.utils import translation
 from PIL import Image
 
 from mediasearch.indexing import doorbell, worker
@@ -28,11 +29,12 @@ def picture(colour: str = "red", size: tuple[int, int] = (64, 48), form: str = "
 
 @pytest.fixture(autouse=True)
 def _apart(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give each test its own media and cache, and no broker; tests about the doorbell bring one."""
+    """Give each test its own media, cache and language, and no broker; tests about the doorbell bring one."""
     settings.MEDIA_ROOT = tmp_path / "media"
     monkeypatch.setattr(doorbell, "_publish", lambda queue: None)
     cache.clear()
-    yield
+    with translation.override("en"):  # A test client's request leaves its language behind.
+        yield
     cache.clear()
 
 
