@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mediasearch import checks, conf
-from mediasearch.features import local, openclip, remote
+from mediasearch.features import local, openclip, rapid, remote, tesseract
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = {path.name: path.read_text() for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
@@ -27,7 +27,9 @@ def test_settings__each_key_with_its_default(field: object) -> None:
         assert default.backend.rpartition(".")[2] in row[1]
 
 
-@pytest.mark.parametrize("backend", [openclip.OpenClip, remote.Remote, local.Local])
+@pytest.mark.parametrize(
+    "backend", [openclip.OpenClip, remote.Remote, local.Local, rapid.RapidOcr, tesseract.Tesseract]
+)
 def test_settings__each_option(backend: type) -> None:
     for option in list(inspect.signature(backend.__init__).parameters)[1:]:
         if option not in ("args", "kwargs"):

@@ -1,8 +1,7 @@
 """Reads text with RapidOCR: models inside the wheel, Chinese and Latin letters, text on photographs and in colour.
 
 Detection finds large letters best in a small picture and small letters in a large one, so each picture is looked at
-in two or three sizes. Detection accepts faint boxes, because recognising one costs a twentieth of a second at most
-and its confidence tells text from texture.
+in two or three sizes. Detection accepts faint boxes: to recognise one is cheap, and tells text from texture.
 """
 
 from __future__ import annotations

@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mediasearch.exceptions import ReaderTimeout, ReaderUnavailable
+from mediasearch.exceptions import DecoderCrashed, ReaderUnavailable, Refused
 from mediasearch.features.base import Problem, Reading, TextReader, Word
 from mediasearch.features.lexemes import fold, join_words, lexemes
 
 Quad = NDArray[np.float64]
 """The corners of a box in pixels, shape (4, 2): top left, top right, bottom right, bottom left of its text."""
 Box = tuple[float, float, float, float]
-DEFAULT_READERS = ("mediasearch.features.rapid.RapidOcr", "mediasearch.features.tesseract.Tesseract")
-SHORT_LINE = 0.8
+SHORT_LINE = 0.75
 """Confidence that a line of one or two letters needs."""
 _ABSENT = {"tesseract-missing", "reader-missing"}
 _GLUED_TIME = re.compile(r"(?<=[-/.]\d{4})(?=\d{1,2}:\d\d)|(?<=\d[-/.]\d\d)(?=\d\d:\d\d)")
@@ -178,12 +177,13 @@ class Combined(TextReader):
     """Asks several readers and adds up their words: what one overlooks, another often sees.
 
     `readers` are dotted paths, {"BACKEND": ..., "OPTIONS": {...}} mappings, or readers; the first ones should be the
-    best, for the others' words come after theirs. A reader that is not installed is left out; `read` raises
-    ReaderUnavailable where that leaves none, and ReaderTimeout where none finishes in time.
+    best, for the others' words come after theirs. The default is RapidOCR and tesseract. A reader that is not installed
+    is left out, as is one that fails on a picture; where that leaves none, `read` raises ReaderUnavailable, or the
+    Refused (ReaderTimeout, DecoderCrashed) that speaks of this picture.
     """
 
-    def __init__(self, readers: Sequence[str | Mapping[str, Any] | TextReader] = DEFAULT_READERS) -> None:
-        self.readers = [_made(reader) for reader in readers]
+    def __init__(self, readers: Sequence[str | Mapping[str, Any] | TextReader] | None = None) -> None:
+        self.readers = _usual_readers() if readers is None else [_made(reader) for reader in readers]
 
     def check(self) -> list[Problem]:
         problems = [reader.check() for reader in self.readers]
@@ -194,17 +194,25 @@ class Combined(TextReader):
 
     def read(self, image: Image.Image) -> Reading:
         words: list[Word] = []
-        failures: list[ReaderUnavailable | ReaderTimeout] = []
+        failures: list[ReaderUnavailable | Refused | DecoderCrashed] = []
         for reader in self.readers:
             try:
                 words = added(words, reader.read(image).words)
-            except (ReaderUnavailable, ReaderTimeout) as failure:
+            except (ReaderUnavailable, Refused, DecoderCrashed) as failure:
                 failures.append(failure)
         if len(failures) == len(self.readers):
-            raise next((f for f in failures if isinstance(f, ReaderTimeout)), None) or ReaderUnavailable(
-                " ".join(map(str, failures)) or None
-            )
+            of_this_picture = (failure for failure in failures if not isinstance(failure, ReaderUnavailable))
+            raise next(of_this_picture, None) or ReaderUnavailable(" ".join(map(str, failures)) or None)
         return Reading(tuple(words))
+
+
+def _usual_readers() -> list[TextReader]:
+    from mediasearch.features.rapid import RapidOcr
+    from mediasearch.features.tesseract import Tesseract
+
+    rapid = RapidOcr()
+    # Large and coloured letters, for which tesseract looks a second time, are what RapidOCR reads best.
+    return [rapid, Tesseract() if rapid.check() else Tesseract(overview=0)]
 
 
 def _made(reader: str | Mapping[str, Any] | TextReader) -> TextReader:

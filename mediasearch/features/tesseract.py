@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from mediasearch.exceptions import ReaderTimeout, ReaderUnavailable
+from mediasearch.exceptions import DecoderCrashed, ReaderTimeout, ReaderUnavailable
 from mediasearch.features.base import Problem, Reading, TextReader, Word
 from mediasearch.features.lexemes import join_words
 from mediasearch.features.reading import Line, added, in_reading_order, legible, padded, resized, word_at
@@ -28,8 +28,8 @@ class Tesseract(TextReader):
     """Reads words with pytesseract; the program must be installed, with the data of `languages`.
 
     `languages` are tesseract's names; those without data are left out. `timeout` is in seconds for one picture. Lines
-    below `minimum_confidence` (0 to 1) are dropped. Each picture is looked at once as it is, with at most `most_pixels`,
-    and once in grey with a longest side of `overview` pixels, where large and coloured letters are read best; 0 saves
+    below `minimum_confidence` (0 to 1) are dropped. Each picture is looked at as it is, with at most `most_pixels`, and
+    once more in grey with a longest side of `overview` pixels, where large and coloured letters are read best; 0 saves
     that second look. `command` is the program's name or path.
     """
 
@@ -108,9 +108,13 @@ class Tesseract(TextReader):
         except pytesseract.TesseractNotFoundError as error:
             raise self._not_found() from error
         except pytesseract.TesseractError as error:
-            raise ReaderUnavailable(f"tesseract failed: {error.message}") from error
+            if "load any languages" in error.message:
+                raise ReaderUnavailable(f"tesseract's data for {languages} is damaged: install it again.") from error
+            raise DecoderCrashed(f"tesseract failed on this picture: {error.message or error.status}") from error
         except RuntimeError as error:
             raise ReaderTimeout(f"tesseract took more than {self.timeout:g} s over this picture.") from error
+        except OSError as error:
+            raise ReaderUnavailable(f"tesseract's temporary files can't be written: {error}.") from error
         rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
         return [row for row in rows if str(row["text"]).strip()]
 
