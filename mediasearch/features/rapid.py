@@ -86,6 +86,7 @@ class RapidOcr(TextReader):
                 if not any(_covers(other.quad, quad) and other.confidence >= 0.9 for other in found):
                     found.append(self._recognise(image, quad))
         lines = [Line(words) for f in found if (words := quad_words(f.text, f.quad, image.size, f.confidence))]
+        lines = [line for line in lines if line.letters > 2 or line.confidence > 0.95 or not _fills(line)]
         return in_reading_order(without_repeats(legible(lines, self.minimum_confidence)))
 
     def _scales(self, width: int, height: int) -> Iterator[float]:
@@ -101,8 +102,7 @@ class RapidOcr(TextReader):
         picture = padded(resized(image, scale), BORDER, multiple=32)
         result = self._engine(_bgr(picture), use_det=True, use_cls=False, use_rec=False)
         boxes = [] if result.boxes is None else result.boxes
-        quads = [(np.asarray(box, dtype=np.float64) - BORDER) / scale for box in boxes]
-        return [quad for quad in quads if np.prod(_size(quad)) < 0.9 * image.width * image.height]
+        return [(np.asarray(box, dtype=np.float64) - BORDER) / scale for box in boxes]
 
     def _recognise(self, image: Image.Image, quad: Quad) -> _Found:
         """Recognise the line in a box, turned where it stands upright or makes no sense as it is."""
@@ -175,6 +175,11 @@ def _cut(image: Image.Image, quad: Quad) -> Image.Image:
     )
     target = max(1, round(width / height * LINE_HEIGHT * STRETCH))
     return level.resize((target, LINE_HEIGHT), Image.Resampling.LANCZOS)
+
+
+def _fills(line: Line) -> bool:
+    """Is the line as large as the picture? Textures and discs are then easily taken for a letter."""
+    return line.box[2] * line.box[3] > 0.9
 
 
 def _covers(box: Quad, other: Quad) -> bool:

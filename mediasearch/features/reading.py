@@ -20,8 +20,9 @@ from mediasearch.features.lexemes import fold, join_words, lexemes
 Quad = NDArray[np.float64]
 """The corners of a box in pixels, shape (4, 2): top left, top right, bottom right, bottom left of its text."""
 Box = tuple[float, float, float, float]
-SHORT_LINE = 0.75
-"""Confidence that a line of one or two letters needs."""
+SHORT_LINE, LONE_LETTER = 0.75, 0.97
+"""Confidence that a line of two letters needs, and one of a single letter: drawings are taken for letters at .94,
+while the P, H or 男 of a real sign is read at .99."""
 _ABSENT = {"tesseract-missing", "reader-missing"}
 _GLUED_TIME = re.compile(r"(?<=[-/.]\d{4})(?=\d{1,2}:\d\d)|(?<=\d[-/.]\d\d)(?=\d\d:\d\d)")
 
@@ -63,7 +64,7 @@ def legible(lines: Iterable[Line], minimum_confidence: float) -> list[Line]:
         line
         for line in lines
         if line.letters
-        and line.confidence >= (minimum_confidence if line.letters > 2 else max(SHORT_LINE, minimum_confidence))
+        and line.confidence >= max(minimum_confidence, {1: LONE_LETTER, 2: SHORT_LINE}.get(line.letters, 0.0))
     ]
 
 

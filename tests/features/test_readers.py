@@ -48,6 +48,13 @@ def test_colours_make_no_difference(reader: TextReader, paper: str, ink: str) ->
     assert {"platform", "seven"} <= texts(reader.read(sign("Platform seven", paper=paper, ink=ink)))
 
 
+def test_a_word_that_fills_the_picture_is_read(reader: TextReader) -> None:
+    left, top, right, bottom = ImageFont.load_default(72).getbbox("Bakery")
+    image = Image.new("RGB", (int(right - left) + 8, int(bottom - top) + 8), "white")
+    ImageDraw.Draw(image).text((4 - left, 4 - top), "Bakery", fill="black", font=ImageFont.load_default(72))
+    assert "bakery" in texts(reader.read(image))
+
+
 def test_a_chinese_sign_is_read_with_its_characters_together(reader: TextReader) -> None:
     if not CHINESE_SIGN.exists():
         pytest.skip("the sample library has not been rendered")
@@ -55,6 +62,10 @@ def test_a_chinese_sign_is_read_with_its_characters_together(reader: TextReader)
         pytest.skip("tesseract has no data for chi_sim")
     with Image.open(CHINESE_SIGN) as image:
         assert "违者罚款五十元" in reader.read(image.convert("RGB")).text
+
+
+def test_a_lone_letter_is_read() -> None:
+    assert texts(RapidOcr().read(sign("P", paper="navy", size=72))) == {"p"}
 
 
 def test_a_blank_picture_has_no_words(reader: TextReader) -> None:
