@@ -20,9 +20,9 @@ from mediasearch.features.lexemes import fold, join_words, lexemes
 Quad = NDArray[np.float64]
 """The corners of a box in pixels, shape (4, 2): top left, top right, bottom right, bottom left of its text."""
 Box = tuple[float, float, float, float]
-SHORT_LINE, LONE_LETTER = 0.75, 0.97
-"""Confidence that a line of two letters needs, and one of a single letter: drawings are taken for letters at .94,
-while the P, H or 男 of a real sign is read at .99."""
+SHORT_LINE, LONE_LETTER = 0.75, 0.93
+"""Confidence that a line of two letters needs, and one of a single letter: drawings are often taken for a letter
+at .9 or less, while the P, H or 男 of a sign is read at .99, and at .95 where the sign is tiny."""
 _ABSENT = {"tesseract-missing", "reader-missing"}
 _GLUED_TIME = re.compile(r"(?<=[-/.]\d{4})(?=\d{1,2}:\d\d)|(?<=\d[-/.]\d\d)(?=\d\d:\d\d)")
 
