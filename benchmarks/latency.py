@@ -17,10 +17,10 @@ LIMITS = {0.5: 1.0, 0.95: 2.0}
 def main(uploads: int) -> int:
     site.set_up()
     from django.core.files.base import ContentFile
-    from project.library.catalog import pictures
 
     import mediasearch
     from mediasearch.models import Asset, Job
+    from project.library.catalog import pictures
 
     files = [picture.path for picture in pictures()]
     found_after, read_after = [], []
