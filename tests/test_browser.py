@@ -14,6 +14,8 @@ from mediasearch.models import Generation
 from tests.conftest import MakeAsset, picture
 
 webdriver = pytest.importorskip("selenium.webdriver")
+expected_conditions = pytest.importorskip("selenium.webdriver.support.expected_conditions")
+WebDriverWait = pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -84,6 +86,9 @@ def search(browser: Any, text: str) -> None:
     box.clear()
     box.send_keys(text)
     css(browser, ".ms-form button")[0].click()
+    wait = WebDriverWait(browser, 20)
+    wait.until(expected_conditions.staleness_of(box))  # Else the page before is still the one that is looked at.
+    wait.until(lambda page: css(page, "footer, main"))
 
 
 def test_browser__finds_by_words_and_says_why(start: Start, live_server: Any, library: None) -> None:
