@@ -81,14 +81,20 @@ def errors(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
+def follow(browser: Any, selector: str, awaited: str) -> None:
+    """Click what leads to another page, and wait until something of that page is there."""
+    before = css(browser, "html")[0]
+    css(browser, selector)[0].click()
+    wait = WebDriverWait(browser, 20)
+    wait.until(expected_conditions.staleness_of(before))
+    wait.until(lambda page: css(page, awaited))
+
+
 def search(browser: Any, text: str) -> None:
     box = css(browser, "input[name=q]")[0]
     box.clear()
     box.send_keys(text)
-    css(browser, ".ms-form button")[0].click()
-    wait = WebDriverWait(browser, 20)
-    wait.until(expected_conditions.staleness_of(box))  # Else the page before is still the one that is looked at.
-    wait.until(lambda page: css(page, "footer, main"))
+    follow(browser, ".ms-form button", ".ms-title")
 
 
 def test_browser__finds_by_words_and_says_why(start: Start, live_server: Any, library: None) -> None:
@@ -103,7 +109,7 @@ def test_browser__finds_by_words_and_says_why(start: Start, live_server: Any, li
     assert not any(row.is_displayed() for row in rows)
     first.find_element("css selector", "summary").click()
     assert {row.get_attribute("data-signal") for row in rows if row.is_displayed()} >= {"image", "text"}
-    css(browser, ".ms-toggle")[0].click()
+    follow(browser, ".ms-toggle", ".ms-why table")
     assert all(element.is_displayed() for element in css(browser, ".ms-why table"))
     assert css(browser, "input[name=q]")[0].get_attribute("value") == "red"
     assert errors(browser) == []
@@ -136,7 +142,7 @@ def test_browser__works_without_javascript(start: Start, live_server: Any, libra
     search(browser, "blue")
     assert css(browser, ".ms-title")[0].text.startswith("blue")
     assert css(browser, ".ms-why table")[0].is_displayed()
-    css(browser, ".ms-card")[0].click()
+    follow(browser, ".ms-card", "h1")
     assert css(browser, "h1")[0].text.startswith("blue")
 
 
@@ -149,7 +155,7 @@ def test_browser__never_scrolls_sideways(start: Start, live_server: Any, library
             browser.execute_script("arguments[0].click()", summary)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width, address
     browser.get(live_server.url)
-    css(browser, ".ms-card")[0].click()
+    follow(browser, ".ms-card", "h1")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
@@ -176,7 +182,7 @@ def test_browser__uploads_in_the_admin(
         (tmp_path / name).write_bytes(data)
     browser.get(f"{live_server.url}/admin/mediasearch/asset/upload/")
     css(browser, "input[type=file]")[0].send_keys(f"{tmp_path / 'new.png'}\n{tmp_path / 'bad.png'}")
-    css(browser, ".submit-row input")[0].click()
+    follow(browser, ".submit-row input", ".messagelist li:nth-child(2)")
     said = [element.text for element in css(browser, ".messagelist li")]
     assert said[0] == "1 image was added."
     assert said[1].startswith("“bad.png” was refused: This file is not an image")
