@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
 
 from mediasearch import conf, fulltext
-from mediasearch.querysets import AssetQuerySet, GenerationQuerySet, JobQuerySet, PauseQuerySet
+from mediasearch.querysets import AssetQuerySet, GenerationQuerySet, JobQuerySet, PauseQuerySet, TallyQuerySet
 
 LIBRARY = "library"
 
@@ -81,6 +81,8 @@ class Asset(models.Model):
     ocr_text = models.TextField(_("text in the picture"), blank=True, editable=False)
     ocr_words = models.JSONField(default=list, blank=True, editable=False)
     text_vector = SearchVectorField(null=True, editable=False)
+    #: What jobs that were pruned had done: {"read": input_key, "embed_image:3": input_key}.
+    settled = models.JSONField(default=dict, blank=True, editable=False)
 
     objects = AssetQuerySet.as_manager()
 
@@ -157,6 +159,7 @@ class Generation(models.Model):
     calibration = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     activated_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
 
     objects = GenerationQuerySet.as_manager()
 
@@ -237,6 +240,9 @@ class Job(models.Model):
             ),
             models.Index(fields=["lease_until"], condition=Q(state="running"), name="mediasearch_job_leased"),
             models.Index(fields=["stage", "id"], condition=Q(state="failed"), name="mediasearch_job_failed"),
+            models.Index(
+                fields=["finished_at"], condition=Q(finished_at__isnull=False), name="mediasearch_job_finished"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -255,3 +261,20 @@ class Pause(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stage}: {self.reason}"
+
+
+class Tally(models.Model):
+    """How many jobs of a stage ended in one way, ever: counted when they do, for jobs are pruned."""
+
+    stage = models.CharField(max_length=20, choices=Stage)
+    outcome = models.CharField(max_length=10)
+    """`done`, `skipped`, `failed`, `retried` after an error of the file's own, or `lost` with the worker."""
+    number = models.PositiveBigIntegerField(default=0)
+
+    objects = TallyQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stage", "outcome"], name="mediasearch_tally_once")]
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.outcome}: {self.number}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, transaction
@@ -10,7 +10,7 @@ from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
-    from mediasearch.models import Asset, Generation, Job, Pause  # noqa: F401
+    from mediasearch.models import Asset, Generation, Job, Pause, Tally  # noqa: F401
 
 _CHUNK = 1_000
 
@@ -129,6 +129,24 @@ class PauseQuerySet(models.QuerySet["Pause"]):
 
     def current(self) -> PauseQuerySet:
         return self.filter(until__gt=Now())
+
+
+class TallyQuerySet(models.QuerySet["Tally"]):
+    """Counters that only grow."""
+
+    def count_up(self, stage: str, outcomes: Mapping[str, int]) -> None:
+        """Add to the counters of a stage, in the caller's transaction."""
+        rows = sorted((outcome, number) for outcome, number in outcomes.items() if number)
+        if not rows:
+            return
+        table = self.model._meta.db_table
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} AS tally (stage, outcome, number)"
+                " SELECT %s, outcome, number FROM unnest(%s::text[], %s::bigint[]) AS more (outcome, number)"
+                " ON CONFLICT (stage, outcome) DO UPDATE SET number = tally.number + excluded.number",
+                [stage, [outcome for outcome, _ in rows], [number for _, number in rows]],
+            )
 
 
 def owed_stages() -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +20,7 @@ from django.db.models.functions import Now
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
 from mediasearch.indexing import doorbell
-from mediasearch.models import Asset, Generation, Job, Pause, Stage
+from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 
 FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
 REST = timedelta(seconds=15)
@@ -96,13 +97,20 @@ def settle(
         if done:
             write(done)
             _close([c for c, _ in done], Job.State.DONE)
+        outcomes = Counter({"done": len(done)})
         for c, result in ours:
             if isinstance(result, Skip):
                 _close([c], Job.State.SKIPPED, result.reason)
-            elif isinstance(result, Refused):
-                _close([c], Job.State.FAILED, str(result))
+                outcomes["skipped"] += 1
             elif isinstance(result, MediaSearchError):
-                _retry(c, str(result))
+                final = isinstance(result, Refused) or c.attempts >= conf.settings().max_claims
+                if final:
+                    _close([c], Job.State.FAILED, str(result))
+                else:
+                    _retry(c, str(result))
+                outcomes["failed" if final else "retried"] += 1
+        if ours:
+            Tally.objects.using(_database()).count_up(claims[0].stage, outcomes)
     return len(done)
 
 
@@ -170,7 +178,9 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
 def _take_back() -> None:
     """End leases that ran out: the worker is gone, perhaps because of this very picture."""
     lost = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
-    ids = list(lost.select_for_update(skip_locked=True).values_list("pk", flat=True)[:_SWEPT_AT_ONCE])
+    taken = lost.select_for_update(skip_locked=True).values_list("pk", "stage", "attempts")[:_SWEPT_AT_ONCE]
+    rows = list(taken)
+    ids = [pk for pk, _, _ in rows]
     spent = Job.objects.filter(pk__in=ids, attempts__gte=conf.settings().max_claims)
     spent.update(
         state=Job.State.FAILED,
@@ -187,6 +197,11 @@ def _take_back() -> None:
         due_at=Now(),
         error="The worker was lost while it held this job.",
     )
+    last = conf.settings().max_claims
+    for stage in sorted({stage for _, stage, _ in rows}):
+        spent_claims = [attempts >= last for _, its, attempts in rows if its == stage]
+        outcomes = {"lost": len(spent_claims), "failed": sum(spent_claims)}
+        Tally.objects.using(_database()).count_up(stage, outcomes)
 
 
 def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
@@ -196,9 +211,6 @@ def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
 
 
 def _retry(c: Claim, error: str) -> None:
-    if c.attempts >= conf.settings().max_claims:
-        _close([c], Job.State.FAILED, error)
-        return
     wait = min(FIRST_DELAY * 2 ** (c.attempts - 1), LONGEST_DELAY) * random.uniform(0.8, 1.2)
     Job.objects.filter(pk=c.job).update(
         state=Job.State.PENDING, error=error, token=None, lease_until=None, due_at=Now() + timedelta(seconds=wait)

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from mediasearch.exceptions import DecoderCrashed, EncoderUnavailable, NotAnImage
 from mediasearch.indexing import doorbell, ledger
-from mediasearch.models import Asset, Generation, Job, Pause, Stage
+from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
@@ -206,3 +206,24 @@ def test_reindex__owes_all_again(
     with django_capture_on_commit_callbacks(execute=True):
         assert ledger.reindex(Asset.objects.all()) == 2
     assert set(rung) == set(doorbell.QUEUES)
+
+
+def test_tally__counts_each_way_a_job_can_end(make_asset: MakeAsset) -> None:
+    for _ in range(4):
+        make_asset()
+    claims = ledger.claim(Stage.READ, 4)
+    results = ["value", NotAnImage("A list."), DecoderCrashed("It died."), ledger.Skip("Nothing to do.")]
+    ledger.settle(claims, results, ignore)
+    counted = dict(Tally.objects.filter(stage=Stage.READ).values_list("outcome", "number"))
+    assert counted == {"done": 1, "failed": 1, "retried": 1, "skipped": 1}
+
+
+def test_tally__counts_what_was_lost(make_asset: MakeAsset) -> None:
+    assets = [make_asset(), make_asset()]
+    ledger.claim(Stage.READ, 2)
+    assets[0].jobs.filter(stage=Stage.READ).update(attempts=5)
+    for asset in assets:
+        expire(asset)
+    ledger.sweep()
+    counted = dict(Tally.objects.filter(stage=Stage.READ).values_list("outcome", "number"))
+    assert counted == {"lost": 2, "failed": 1}
