@@ -14,11 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Hit", "MediaSearchError", "Results", "Source", "Texts", "__version__", "register", "reindex", "search"]
+__all__ = [
+    "Hit",
+    "MediaSearchError",
+    "Results",
+    "Source",
+    "Texts",
+    "__version__",
+    "register",
+    "reindex",
+    "retry",
+    "search",
+]
 
 if TYPE_CHECKING:
     from mediasearch.exceptions import MediaSearchError
-    from mediasearch.indexing.ledger import reindex
+    from mediasearch.indexing.ledger import reindex, retry
     from mediasearch.search.engine import search
     from mediasearch.search.results import Hit, Results
     from mediasearch.sources.base import Source, Texts
@@ -33,6 +44,7 @@ _HOMES = {
     "Texts": "mediasearch.sources.base",
     "register": "mediasearch.sources.registry",
     "reindex": "mediasearch.indexing.ledger",
+    "retry": "mediasearch.indexing.ledger",
     "search": "mediasearch.search.engine",
 }
 

@@ -108,7 +108,14 @@ class JobQuerySet(models.QuerySet["Job"]):
     def requeue(self) -> int:
         """Make these jobs due again, with all their claims back."""
         return self.update(
-            state="pending", attempts=0, suspect=False, due_at=Now(), token=None, lease_until=None, error=""
+            state="pending",
+            attempts=0,
+            suspect=False,
+            due_at=Now(),
+            token=None,
+            lease_until=None,
+            error="",
+            finished_at=None,
         )
 
     requeue.alters_data = True  # type: ignore[attr-defined]

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+import mmap
 from collections.abc import Sequence
 from typing import Any
 
 from celery import shared_task, signals
 from celery.worker import WorkController
+from django.db import InterfaceError, OperationalError
 
 from mediasearch.features import remote
 from mediasearch.indexing import doorbell, generations, ledger, worker
+from mediasearch.indexing.sweeper import Sweeper
 
+logger = logging.getLogger(__name__)
 _HELD_QUEUES: set[str] = set()
-_sweeper: worker.Sweeper | None = None
+_stopping = mmap.mmap(-1, 1)
+"""Set by the main process when it is told to stop; its pool processes share this memory over the fork."""
+_sweeper: Sweeper | None = None
 
 
 @shared_task(name=doorbell.DRAIN, ignore_result=True)
 def drain(queue: str) -> None:
     """Do what is due in a queue; ring again where the time did not suffice, so that others get their turn."""
     stages = doorbell.QUEUES[queue]
-    worker.warm(stages)
-    if worker.drain(stages):
+    try:
+        worker.warm(stages)
+        left = worker.drain(stages, stopping=_is_stopping)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("The database can't be asked for work (%s); the sweep will ring again.", error)
+        return
+    if left and not _is_stopping():
         doorbell.ring([queue])
+
+
+def _is_stopping() -> bool:
+    return bool(_stopping[0])
 
 
 @shared_task(name="mediasearch.sweep", ignore_result=True)
@@ -44,6 +60,12 @@ def note_queues(instance: WorkController, **_: Any) -> None:
     _HELD_QUEUES.update(instance.app.amqp.queues.consume_from)
 
 
+@signals.worker_shutting_down.connect
+def finish_batches(**_: Any) -> None:
+    """Have the pool's processes end after the batch that they are at."""
+    _stopping[0] = 1
+
+
 @signals.worker_ready.connect
 def ring_own_bell(**_: Any) -> None:
     """Have the model loaded, and what waited done, before anybody rings."""
@@ -61,5 +83,5 @@ def start_sweeper(**_: Any) -> None:
     """Sweep from within the pool process, where a thread outlives no fork."""
     global _sweeper
     if _HELD_QUEUES & set(doorbell.QUEUES):
-        _sweeper = worker.Sweeper()
+        _sweeper = Sweeper()
         _sweeper.start()

@@ -25,8 +25,11 @@ from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
 REST = timedelta(seconds=15)
 """How long a stage pauses before something that was down is tried again."""
+GRACE = timedelta(seconds=15)
+"""How long after the database server's start leases are not ended: who held them may still have results to write."""
 SWEEP_LOCK = 0x6D656469
 _SWEPT_AT_ONCE = 500
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,31 @@ class Claim:
     generation: int | None
     token: uuid.UUID
     attempts: int
+    suspect: bool = False
+    """Was it lost in a crash before? Then it is the only claim of its batch."""
 
 
 def claim(stage: Stage, limit: int) -> list[Claim]:
-    """Take up to `limit` due jobs of a stage; a job that was lost in a crash before is taken alone, in its turn."""
-    first = Job.objects.due().filter(stage=stage).order_by("priority", "due_at", "pk").values_list("suspect", flat=True)
-    suspect = first.first()
-    if suspect is None:
-        return []
-    return _claim(stage, 1 if suspect else limit, suspect=suspect)
+    """Take up to `limit` due jobs of a stage and one generation, the most urgent first.
+
+    A job that was lost in a crash before is taken alone, in its turn.
+    """
+    for _ in range(_TRIES):
+        first = _most_urgent(stage)
+        if first is None:
+            return []
+        if claims := _claim(stage, limit, *first):
+            return claims
+    return []  # Others were quicker each time, or the stage is paused.
 
 
-def _claim(stage: Stage, limit: int, *, suspect: bool) -> list[Claim]:
+def _most_urgent(stage: Stage) -> tuple[bool, int | None] | None:
+    """Is the first due job a suspect, and which generation is it for?"""
+    due = Job.objects.due().filter(stage=stage).order_by("priority", "due_at", "pk")
+    return due.values_list("suspect", "generation").first()
+
+
+def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> list[Claim]:
     token = uuid.uuid4()
     table, pauses = Job._meta.db_table, Pause._meta.db_table
     with connections[_database()].cursor() as cursor:
@@ -60,15 +76,24 @@ def _claim(stage: Stage, limit: int, *, suspect: bool) -> list[Claim]:
                    lease_until = clock_timestamp() + %s::interval
             WHERE id IN (
                 SELECT id FROM {table}
-                WHERE state = 'pending' AND stage = %s AND suspect = %s AND due_at <= clock_timestamp()
+                WHERE state = 'pending' AND stage = %s AND due_at <= clock_timestamp()
+                  AND suspect = %s AND generation_id IS NOT DISTINCT FROM %s
                   AND NOT EXISTS (SELECT 1 FROM {pauses} WHERE stage = %s AND until > clock_timestamp())
                 ORDER BY priority, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
-            RETURNING id, asset_id, generation_id, attempts
+            RETURNING id, asset_id, generation_id, attempts, suspect
             """,
-            [token, f"{conf.settings().lease_seconds} seconds", stage, suspect, stage, limit],
+            [
+                token,
+                f"{conf.settings().lease_seconds} seconds",
+                stage,
+                suspect,
+                generation,
+                stage,
+                1 if suspect else limit,
+            ],
         )
         rows = cursor.fetchall()
-    return [Claim(job, asset, stage, generation, token, attempts) for job, asset, generation, attempts in sorted(rows)]
+    return [Claim(job, asset, stage, gen, token, attempts, alone) for job, asset, gen, attempts, alone in sorted(rows)]
 
 
 def renew(claims: Sequence[Claim]) -> None:
@@ -128,6 +153,22 @@ def release(claims: Sequence[Claim], reason: str) -> None:
     )
 
 
+def suspect(claims: Sequence[Claim], reason: str) -> None:
+    """Give back claims that came to grief together: each is tried again alone, so that only the culprit fails."""
+    with transaction.atomic(using=_database()):
+        held = {job.pk: job for job in _ours(claims).select_for_update().order_by("pk")}
+        ours = [c for c in claims if c.job in held]
+        spent = [c for c in ours if c.attempts >= conf.settings().max_claims]
+        _close(spent, Job.State.FAILED, reason)
+        for c in ours:
+            if c not in spent:
+                # Not its fault, most likely: the first time it comes again at once.
+                _retry(c, reason, suspect=True, wait=0.0 if not c.suspect else None)
+        if ours:
+            outcomes = {"failed": len(spent), "retried": len(ours) - len(spent)}
+            Tally.objects.using(_database()).count_up(ours[0].stage, outcomes)
+
+
 def pause(stage: Stage, fault: Unavailable) -> None:
     """Rest a stage for a while, with the reason where people see it."""
     Pause.objects.update_or_create(
@@ -148,6 +189,16 @@ def reindex(assets: Iterable[Asset] | QuerySet[Asset], stages: Collection[str] |
         owed = Job.objects.owe(list(assets), stages, priority=Job.BACKFILL, force=True)
         doorbell.ring_on_commit()
     return owed
+
+
+def retry(jobs: QuerySet[Job] | None = None) -> int:
+    """Make failed jobs due again, with all their claims back; of `jobs`, or all there are. Returns how many."""
+    with transaction.atomic(using=_database()):
+        chosen = (Job.objects.all() if jobs is None else jobs).filter(state=Job.State.FAILED)
+        count = Job.objects.filter(pk__in=chosen.values("pk")).requeue()
+        if count:
+            doorbell.ring_on_commit()
+    return count
 
 
 def sweep(*, thoroughly: bool = False) -> list[str]:
@@ -177,6 +228,8 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
 
 def _take_back() -> None:
     """End leases that ran out: the worker is gone, perhaps because of this very picture."""
+    if Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now()).exists() and _just_started():
+        return
     lost = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
     taken = lost.select_for_update(skip_locked=True).values_list("pk", "stage", "attempts")[:_SWEPT_AT_ONCE]
     rows = list(taken)
@@ -204,16 +257,30 @@ def _take_back() -> None:
         Tally.objects.using(_database()).count_up(stage, outcomes)
 
 
+def _just_started() -> bool:
+    with connections[_database()].cursor() as cursor:
+        cursor.execute(
+            "SELECT clock_timestamp() - pg_postmaster_start_time() < %s::interval", [f"{GRACE.total_seconds()} seconds"]
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
     Job.objects.filter(pk__in=[c.job for c in claims]).update(
         state=state, error=error, token=None, lease_until=None, suspect=False, finished_at=Now()
     )
 
 
-def _retry(c: Claim, error: str) -> None:
-    wait = min(FIRST_DELAY * 2 ** (c.attempts - 1), LONGEST_DELAY) * random.uniform(0.8, 1.2)
+def _retry(c: Claim, error: str, *, suspect: bool = False, wait: float | None = None) -> None:
+    if wait is None:
+        wait = min(FIRST_DELAY * 2 ** (c.attempts - 1), LONGEST_DELAY) * random.uniform(0.8, 1.2)
     Job.objects.filter(pk=c.job).update(
-        state=Job.State.PENDING, error=error, token=None, lease_until=None, due_at=Now() + timedelta(seconds=wait)
+        state=Job.State.PENDING,
+        error=error,
+        suspect=suspect,
+        token=None,
+        lease_until=None,
+        due_at=Now() + timedelta(seconds=wait),
     )
 
 

@@ -1,13 +1,14 @@
-"""The five stages: each computes outside any transaction and writes inside one.
+"""The five stages: each opens and computes outside any transaction and writes inside one.
 
-`compute` answers for each asset with a value, a Skip, or the error that it met; it raises Unavailable where
-something is down that all pictures need. `write` stores the values, in the transaction that closes their jobs.
+`open` reads and decodes the files of a batch, while the batch before is computed; `compute` runs the model. Both
+answer for each asset with a value, a Skip, or the error that it met, and raise Unavailable where something is down
+that all pictures need. `write` stores the values, in the transaction that closes their jobs, and may be called again.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, ClassVar
@@ -15,14 +16,14 @@ from typing import Any, ClassVar
 from django.core.files.base import ContentFile
 from django.db import connections, router
 from pgvector import HalfVector
+from PIL import Image
 
 from mediasearch import conf
-from mediasearch.exceptions import FileMissing, MediaSearchError, StorageUnavailable, Unavailable
-from mediasearch.features import language, opener
-from mediasearch.indexing import generations
+from mediasearch.exceptions import MediaSearchError, StorageUnavailable, Unavailable
+from mediasearch.features import hashing, language, opener
+from mediasearch.indexing import files, generations, twins
 from mediasearch.indexing.ledger import Claim, Skip
 from mediasearch.models import Asset, Embedding, Stage, storage
-from mediasearch.sources import registry
 
 Tick = Callable[[], None]
 """Called between two files: keeps the lease."""
@@ -35,20 +36,25 @@ class Work(ABC):
     batch: ClassVar[int | None] = None
     """Jobs that are claimed at once; None means MEDIASEARCH["BATCH_SIZE"]."""
 
-    @abstractmethod
-    def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]: ...
+    def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
+        """Return what `compute` needs of each asset."""
+        return list(assets)
+
+    def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
+        """Return the result of each asset."""
+        return opened
 
     @abstractmethod
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None: ...
 
 
-def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[bytes], Any]) -> list[Any]:
+def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[Asset, bytes], Any]) -> list[Any]:
     """Run a task on each asset's file; a storage that fails for all of them is down, not their fault."""
     results: list[Any] = []
-    for asset in assets:
+    for asset, data in files.read_ahead(assets):
         tick()
         try:
-            results.append(task(_bytes_of(asset)))
+            results.append(data if isinstance(data, MediaSearchError) else task(asset, data))
         except StorageUnavailable as error:
             results.append(error)
         except Unavailable:
@@ -60,26 +66,16 @@ def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[bytes], Any])
     return results
 
 
-def _bytes_of(asset: Asset) -> bytes:
-    try:
-        with registry.source_of(asset).open(asset) as stream:
-            return opener.load(stream)
-    except FileNotFoundError as error:
-        raise FileMissing(f"The storage has no file for this image ({error}).") from error
-    except OSError as error:
-        raise StorageUnavailable(f"The file storage does not answer: {error}.") from error
-
-
 class Inspect(Work):
     """Hashes, size, metadata and thumbnail. What people wrote is never replaced by what the file says."""
 
     stage = Stage.INSPECT
 
-    def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
+    def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
         return _for_each(assets, tick, self._inspect)
 
     @staticmethod
-    def _inspect(data: bytes) -> dict[str, Any]:
+    def _inspect(asset: Asset, data: bytes) -> dict[str, Any]:
         found, thumbnail = opener.inspect(data)
         digest = found["content_hash"]
         name = f"mediasearch/thumbnails/{digest[:2]}/{digest}-{conf.settings().thumbnail_size}.webp"
@@ -94,10 +90,11 @@ class Inspect(Work):
         assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
         for claim, found in done:
             asset = assets[claim.asset]
-            written = self._adopt(asset, found.pop("metadata"))
-            for field, value in found.items():
+            written = self._adopt(asset, found["metadata"])
+            measured = {field: value for field, value in found.items() if field != "metadata"}
+            for field, value in measured.items():
                 setattr(asset, field, value)
-            asset.save(update_fields=[*found, *written, "modified_at"])
+            asset.save(update_fields=[*measured, *written, "modified_at"])
 
     @staticmethod
     def _adopt(asset: Asset, metadata: dict[str, Any]) -> list[str]:
@@ -124,15 +121,27 @@ class Read(Work):
     stage = Stage.READ
     batch = 4
 
-    def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        return _for_each(assets, tick, opener.read)
+    def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
+        read: dict[str, tuple[str, list[Any]]] = {}
+
+        def text_and_words(asset: Asset, data: bytes) -> tuple[str, list[Any]]:
+            digest = hashing.content_hash(data)
+            if digest not in read:
+                read[digest] = twins.reading(asset, digest) or self._read(data)
+            return read[digest]
+
+        return _for_each(assets, tick, text_and_words)
+
+    @staticmethod
+    def _read(data: bytes) -> tuple[str, list[Any]]:
+        reading = opener.read(data)
+        return reading.text.replace("\x00", ""), [asdict(word) for word in reading.words]
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
-        for claim, reading in done:
+        for claim, (text, words) in done:
             asset = assets[claim.asset]
-            asset.ocr_text = reading.text.replace("\x00", "")
-            asset.ocr_words = [asdict(word) for word in reading.words]
+            asset.ocr_text, asset.ocr_words = text, words
             asset.save(update_fields=["ocr_text", "ocr_words", "modified_at"])
 
 
@@ -141,18 +150,19 @@ class Describe(Work):
 
     stage = Stage.DESCRIBE
 
-    def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
+    def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
+        if generations.captioner() is None:
+            return [Skip('MEDIASEARCH["CAPTIONER"] is not set.')] * len(assets)
+        wanted = [asset for asset in assets if not asset.caption]
+        images = _for_each(wanted, tick, lambda asset, data: opener.pixels(data, 384))
+        opened = dict(zip([asset.pk for asset in wanted], images, strict=True))
+        return [opened.get(asset.pk, Skip("It has a caption.")) for asset in assets]
+
+    def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
         captioner = generations.captioner()
         if captioner is None:
-            return [Skip('MEDIASEARCH["CAPTIONER"] is not set.')] * len(assets)
-
-        def describe(data: bytes) -> str:
-            caption: str = captioner.describe([opener.pixels(data, 384)])[0]
-            return caption
-
-        wanted = [asset for asset in assets if not asset.caption]
-        written = dict(zip([asset.pk for asset in wanted], _for_each(wanted, tick, describe), strict=True))
-        return [written.get(asset.pk, Skip("It has a caption.")) for asset in assets]
+            return opened
+        return _in_places(opened, _is_image, captioner.describe)
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
@@ -167,16 +177,23 @@ class EmbedImage(Work):
 
     stage = Stage.EMBED_IMAGE
 
-    def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        encoder = _encoders(claims).image
+    def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
         # Reduced to twice the model's input and no further: at the input size itself the vectors move.
-        results = _for_each(assets, tick, lambda data: opener.pixels(data, 2 * encoder.input_size))
-        readable = [index for index, result in enumerate(results) if not isinstance(result, MediaSearchError)]
-        if readable:
-            vectors = encoder.encode_images([results[index] for index in readable])
-            for index, vector in zip(readable, vectors, strict=True):
-                results[index] = vector
-        return results
+        side = 2 * _encoders(claims).image.input_size
+        generation = claims[0].generation
+        seen: dict[str, Any] = {}
+
+        def image_or_vector(asset: Asset, data: bytes) -> Any:
+            digest = hashing.content_hash(data)
+            if digest not in seen:
+                vector = twins.image_vector(asset, digest, generation)
+                seen[digest] = opener.pixels(data, side) if vector is None else vector
+            return seen[digest]
+
+        return _for_each(assets, tick, image_or_vector)
+
+    def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
+        return _in_places(opened, _is_image, _encoders(claims).image.encode_images)
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("image", done)
@@ -187,15 +204,24 @@ class EmbedCaption(Work):
 
     stage = Stage.EMBED_CAPTION
 
-    def compute(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
+    def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
         encoder = _encoders(claims).caption
-        captions = [language.readable(asset.caption, encoder.languages) for asset in assets]
-        texts = [caption for caption in captions if caption]
-        vectors: Iterator[Any] = iter(encoder.encode_texts(texts) if texts else [])
-        return [next(vectors) if caption else None for caption in captions]
+        captions = [language.readable(asset.caption, encoder.languages) or None for asset in opened]
+        return _in_places(captions, lambda caption: caption is not None, encoder.encode_texts)
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("caption", done)
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, Image.Image)
+
+
+def _in_places(values: Sequence[Any], wanted: Callable[[Any], bool], compute: Callable[[list[Any]], Any]) -> list[Any]:
+    """Return the values, with the wanted ones computed together; one that is there twice is computed once."""
+    unique = {id(value): value for value in values if wanted(value)}
+    computed = dict(zip(unique, compute(list(unique.values())), strict=True)) if unique else {}
+    return [computed.get(id(value), value) if wanted(value) else value for value in values]
 
 
 def _encoders(claims: Sequence[Claim]) -> generations.Encoders:

@@ -227,3 +227,52 @@ def test_tally__counts_what_was_lost(make_asset: MakeAsset) -> None:
     ledger.sweep()
     counted = dict(Tally.objects.filter(stage=Stage.READ).values_list("outcome", "number"))
     assert counted == {"lost": 2, "failed": 1}
+
+
+def test_sweep__waits_after_the_database_has_restarted(make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held the lease may still be there, with results to write."""
+    monkeypatch.setattr(ledger, "GRACE", timedelta(days=1_000))
+    asset = make_asset()
+    ledger.claim(Stage.READ, 1)
+    expire(asset)
+    ledger.sweep()
+    assert job(asset).state == "running"
+
+
+def test_claim__one_generation_at_a_time(make_asset: MakeAsset, active_generation: Generation) -> None:
+    other = Generation.objects.create(encoder={}, fingerprint="other", dimensions=8, caption_dimensions=8)
+    assets = [make_asset(), make_asset()]
+    first, second = ledger.claim(Stage.EMBED_IMAGE, 10), ledger.claim(Stage.EMBED_IMAGE, 10)
+    assert {claim.generation for claim in first} == {active_generation.pk}
+    assert {claim.generation for claim in second} == {other.pk}
+    assert len(first) == len(second) == len(assets)
+
+
+def test_suspect__the_first_time_at_once_and_alone(make_asset: MakeAsset) -> None:
+    assets = [make_asset() for _ in range(3)]
+    ledger.suspect(ledger.claim(Stage.READ, 3), "It raised.")
+    assert [(job(a).state, job(a).suspect, job(a).error) for a in assets] == [("pending", True, "It raised.")] * 3
+    (claim,) = ledger.claim(Stage.READ, 3)
+    assert (claim.asset, claim.suspect) == (assets[0].pk, True)
+
+
+def test_suspect__alone_it_waits_longer_and_fails_at_last(make_asset: MakeAsset) -> None:
+    asset = make_asset()
+    for attempt in range(1, 6):
+        (claim,) = ledger.claim(Stage.READ, 1)
+        assert claim.attempts == attempt
+        ledger.suspect([claim], "It raised.")
+        if 1 < attempt < 5:
+            assert ledger.claim(Stage.READ, 1) == []
+            asset.jobs.update(due_at=Now())
+    assert (job(asset).state, job(asset).error) == ("failed", "It raised.")
+
+
+def test_retry__failed_jobs_are_due_again(make_asset: MakeAsset) -> None:
+    asset, other = make_asset(), make_asset()
+    Job.objects.filter(stage=Stage.READ).update(state="failed", attempts=5, suspect=True, error="It died.")
+    assert ledger.retry(asset.jobs.all()) == 1
+    assert (job(asset).state, job(asset).attempts, job(asset).suspect) == ("pending", 0, False)
+    assert job(other).state == "failed"
+    assert ledger.retry() == 1
+    assert ledger.retry() == 0

@@ -1,0 +1,56 @@
+"""The files of a batch, read from their storages a few ahead of whoever opens them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from django.db import connections, transaction
+
+from mediasearch.exceptions import FileMissing, MediaSearchError, StorageUnavailable
+from mediasearch.features import opener
+from mediasearch.models import Asset
+from mediasearch.sources import registry
+
+AHEAD = 4
+"""Files that are read at once: a remote storage answers each of them slowly, and several as soon as one."""
+
+
+def read_ahead(assets: Sequence[Asset]) -> Iterator[tuple[Asset, bytes | MediaSearchError]]:
+    """Yield each asset with the bytes of its file, in order, or with the error that reading it met."""
+    if len(assets) < 2 or transaction.get_connection().in_atomic_block:
+        # A thread has a connection of its own, which sees nothing of a transaction that is still open.
+        yield from ((asset, _bytes_or_error(asset)) for asset in assets)
+        return
+    with ThreadPoolExecutor(AHEAD, "mediasearch-files") as pool:
+        coming: deque[Future[bytes | MediaSearchError]] = deque()
+        for index, asset in enumerate(assets):
+            while len(coming) < AHEAD and index + len(coming) < len(assets):
+                coming.append(pool.submit(_in_thread, assets[index + len(coming)]))
+            yield asset, coming.popleft().result()
+
+
+def _in_thread(asset: Asset) -> bytes | MediaSearchError:
+    try:
+        return _bytes_or_error(asset)
+    finally:
+        connections.close_all()  # A source may have asked the database where its file is.
+
+
+def _bytes_or_error(asset: Asset) -> bytes | MediaSearchError:
+    try:
+        return read(asset)
+    except MediaSearchError as error:
+        return error
+
+
+def read(asset: Asset) -> bytes:
+    """Return the bytes of an asset's file. Raises FileMissing, ImageTooLarge, StorageUnavailable."""
+    try:
+        with registry.source_of(asset).open(asset) as stream:
+            return opener.load(stream)
+    except FileNotFoundError as error:
+        raise FileMissing(f"The storage has no file for this image ({error}).") from error
+    except OSError as error:
+        raise StorageUnavailable(f"The file storage does not answer: {error}.") from error
