@@ -57,6 +57,7 @@ class Settings:
     query_encoder: Spec = field(default_factory=lambda: Spec("mediasearch.features.remote.Remote"))
     reader: Spec | None = field(default_factory=lambda: Spec("mediasearch.features.reading.Combined"))
     captioner: Spec | None = None
+    doorbell: str = "celery"
     weights: Mapping[str, float] = field(default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0})
     candidates: int = 200
     exact_scope: int = 10_000
@@ -81,6 +82,7 @@ class Settings:
 
 _SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner"}
 _OPTIONAL = {"caption_encoder", "reader", "captioner"}
+_CHOICES = {"doorbell": ("celery", "postgresql")}
 SIGNALS = ("image", "caption", "text")
 
 
@@ -103,6 +105,8 @@ def _typed(name: str, value: Any) -> Any:
     key = name.upper()
     if name in _SPECS:
         return None if value is None and name in _OPTIONAL else Spec.parse(value, key)
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ImproperlySet(f'MEDIASEARCH["{key}"] must be one of {", ".join(_CHOICES[name])}, not {value!r}.')
     default = getattr(Settings(), name)
     if isinstance(default, tuple) and isinstance(value, list | tuple):
         return tuple(value)

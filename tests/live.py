@@ -45,9 +45,7 @@ class Worker:
 
     def __init__(self, data: Path, *queues: str, **environ: str) -> None:
         self.log = data / f"worker-{'-'.join(queues)}-{time.monotonic_ns()}.log"
-        command = [sys.executable, "-m", "celery", "--app", "project", "worker", "--concurrency", "1"]
-        command += ["--queues", ",".join(queues), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
-        command += ["--hostname", f"{time.monotonic_ns()}@test"]
+        command = self.command(*queues)
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
@@ -57,6 +55,12 @@ class Worker:
                 env=environment(data, **environ),
                 start_new_session=True,
             )
+
+    @staticmethod
+    def command(*queues: str) -> list[str]:
+        command = [sys.executable, "-m", "celery", "--app", "project", "worker", "--concurrency", "1"]
+        command += ["--queues", ",".join(queues), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+        return [*command, "--hostname", f"{time.monotonic_ns()}@test"]
 
     def wait_ready(self, seconds: float = 60.0) -> Worker:
         until(lambda: b" ready." in self.log.read_bytes(), f"the worker is not ready: {self.said()}", seconds)
@@ -83,3 +87,15 @@ class Worker:
             pass
         finally:
             self.kill()
+
+
+class CommandWorker(Worker):
+    """A worker without Celery, with one process for each queue."""
+
+    @staticmethod
+    def command(*queues: str) -> list[str]:
+        return [sys.executable, "manage.py", "mediasearch_worker"]
+
+    def wait_ready(self, seconds: float = 60.0) -> Worker:
+        until(lambda: len(self.pool_processes()) == 2, f"the processes are not there: {self.said()}", seconds)
+        return self

@@ -1,7 +1,8 @@
 """Tell the workers that there is something to do: best effort, never waited for.
 
-PostgreSQL holds the queue; what is lost here is found by the sweep. A thread of its own publishes, so that a broker
-that is gone, or behind a network that swallows packets, costs an upload nothing.
+PostgreSQL holds the queue; what is lost here is found by the sweep. With Celery, a thread of its own publishes, so that
+a broker that is gone, or behind a network that swallows packets, costs an upload nothing. Without, PostgreSQL's NOTIFY
+goes out with the transaction itself.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterable
 
 from celery import current_app
 from celery.exceptions import CeleryError
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from kombu.exceptions import KombuError
 
+from mediasearch import conf
 from mediasearch.features import remote
 from mediasearch.models import Job, Stage
 
@@ -32,12 +35,19 @@ QUERY, WARM = remote.QUEUE, "mediasearch.warm_query"
 """The queue that answers searches, and the task that has its worker load the active generation's model."""
 EXPIRES = 60.0
 """Seconds after which a doorbell that nobody heard is dropped; the sweep rings again."""
+GAP = 0.1
+"""Seconds between two messages of one process for one queue: what is asked for in between is one ring."""
+CHANNEL = "mediasearch"
+"""On which PostgreSQL notifies; the payload is a queue."""
 _LAST_MOMENT = 2.0
 
 
 def ring_on_commit(queues: Iterable[str] = QUEUES) -> None:
     """Ring when the current transaction commits; once, however often it is asked for."""
     using = router.db_for_write(Job)
+    if conf.settings().doorbell == "postgresql":
+        _notify(queues)  # Delivered when the transaction commits, and once.
+        return
     wanted = tuple(sorted(queues))
     already = {getattr(entry[1], "queues", None) for entry in transaction.get_connection(using).run_on_commit}
     if wanted in already:
@@ -52,12 +62,20 @@ def ring_on_commit(queues: Iterable[str] = QUEUES) -> None:
 
 def ring(queues: Iterable[str]) -> None:
     """Ring now, without waiting for the broker; where Celery is set to be eager, do the work at once instead."""
+    if conf.settings().doorbell == "postgresql":
+        _notify(queues)
+        return
     if not current_app.conf.task_always_eager:
         _ringer().ring(queues)
         return
     current_app.loader.import_default_modules()
     for queue in set(queues) & set(QUEUES):
         current_app.tasks[DRAIN].apply(args=[queue], throw=True)
+
+
+def _notify(queues: Iterable[str]) -> None:
+    with connections[router.db_for_write(Job)].cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, queue) FROM unnest(%s::text[]) AS queue", [CHANNEL, sorted(set(queues))])
 
 
 class _Ringer:
@@ -91,6 +109,7 @@ class _Ringer:
                 queues, self._wanted, self._busy = self._wanted, set(), True
             for queue in sorted(queues):
                 _publish(queue)
+            time.sleep(GAP)
 
 
 _current: _Ringer | None = None

@@ -10,7 +10,7 @@ from mediasearch.indexing import generations
 from mediasearch.indexing.batch import Batch, pause, take
 from mediasearch.indexing.lanes import Lanes, patiently
 from mediasearch.indexing.stages import NEEDS_ENCODER
-from mediasearch.models import Stage
+from mediasearch.models import Pause, Stage
 
 SECONDS = 30.0
 """How long one call of `drain` goes on while there is work, so that others get their turn."""
@@ -54,7 +54,7 @@ def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[
 
 def warm(stages: Sequence[Stage]) -> None:
     """Load what these stages need, before the first picture waits for it."""
-    if NEEDS_ENCODER & set(stages):
+    if NEEDS_ENCODER & set(stages) and not Pause.objects.current().filter(stage__in=NEEDS_ENCODER).exists():
         try:
             generations.ensure_active()
         except Unavailable as fault:

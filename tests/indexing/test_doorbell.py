@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import transaction
+from django.db import connection, transaction
 from kombu.exceptions import OperationalError
 
 from mediasearch.indexing import doorbell
@@ -105,3 +105,31 @@ def test_publish__a_broker_that_is_down_is_a_warning(
     monkeypatch.setattr(doorbell.current_app, "send_task", refuse)
     PUBLISH("mediasearch.read")
     assert "the sweep will ring again" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ring_on_commit__postgresql_notifies_with_the_commit(settings: Any, rung: list[str]) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"DOORBELL": "postgresql"}
+    listener = connection.copy()
+    listener.ensure_connection()
+    try:
+        listener.connection.execute(f"LISTEN {doorbell.CHANNEL}")
+        with transaction.atomic():
+            for _ in range(3):
+                Asset.objects.create(file=ContentFile(picture(), name="a.png"))
+            assert list(listener.connection.notifies(timeout=0.2)) == []
+        heard = [notify.payload for notify in listener.connection.notifies(timeout=2, stop_after=2)]
+        assert sorted(heard) == ["mediasearch.embed", "mediasearch.read"]
+        assert list(listener.connection.notifies(timeout=0.2)) == []
+    finally:
+        listener.close()
+    assert rung == []
+
+
+def test_ring__a_process_rings_a_queue_ten_times_a_second_at_most(rung: list[str]) -> None:
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        doorbell.ring(["mediasearch.read"])
+        time.sleep(0.001)
+    settle()
+    assert 2 <= len(rung) <= 12

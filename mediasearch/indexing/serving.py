@@ -1,0 +1,66 @@
+"""A worker without a broker: listens to PostgreSQL, and looks for itself where nothing is heard."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from django.db import InterfaceError, OperationalError, connections, router
+from psycopg import Error
+
+from mediasearch.indexing import doorbell, worker
+from mediasearch.indexing.sweeper import Sweeper
+from mediasearch.models import Job
+
+logger = logging.getLogger(__name__)
+POLL = 1.0
+"""Seconds after which a worker looks for work that nobody announced."""
+
+
+def serve(queues: Sequence[str], stopping: Callable[[], bool], *, until_done: bool = False, poll: float = POLL) -> None:
+    """Do what is due in some queues until `stopping` answers True, or with `until_done` until nothing is due.
+
+    A database that is away is waited for.
+    """
+    stages = [stage for queue in queues for stage in doorbell.QUEUES[queue]]
+    sweeper = Sweeper()
+    sweeper.start()
+    lost = False
+    try:
+        while not stopping():
+            try:
+                worker.warm(stages)
+                left = worker.drain(stages, stopping=stopping)
+                if lost:
+                    logger.warning("The database is back.")
+                    lost = False
+                if not left:
+                    if until_done:
+                        return
+                    _listen(queues, poll)
+            except (OperationalError, InterfaceError, Error) as error:
+                if until_done:
+                    raise
+                if not lost:
+                    logger.warning("The database can't be asked for work (%s); trying again.", error)
+                lost = True
+                connections.close_all()
+                time.sleep(poll)
+    finally:
+        sweeper.stop()
+        sweeper.join()
+        connections.close_all()
+
+
+def _listen(queues: Collection[str], seconds: float) -> None:
+    """Wait until one of the queues is rung, but no longer than so many seconds."""
+    connection = connections[router.db_for_write(Job)]
+    connection.ensure_connection()
+    session = connection.connection
+    if not getattr(session, "mediasearch_listens", False):
+        session.execute(f"LISTEN {doorbell.CHANNEL}")
+        session.mediasearch_listens = True
+    for notify in session.notifies(timeout=seconds):
+        if notify.payload in queues:
+            return
