@@ -19,12 +19,12 @@ def main(folder: Path, rounds: int) -> int:
     from PIL import Image
 
     from mediasearch import conf
-    from mediasearch.indexing import generations, worker
+    from mediasearch.indexing import encoders, generations, worker
     from mediasearch.models import Asset, Job, Stage
 
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     generation = generations.ensure_active()
-    encoder, batch = generations.encoders(generation.pk).image, conf.settings().batch_size
+    encoder, batch = encoders.of(generation.pk).image, conf.settings().batch_size
     assets = [Asset(file=ContentFile(path.read_bytes(), name=path.name)) for path in paths]
     for start in range(0, len(assets), 100):
         Asset.objects.bulk_create(assets[start : start + 100])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -12,6 +14,9 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from mediasearch.exceptions import ImproperlySet
+
+_OPENCLIP_PATH = "mediasearch.features.openclip.OpenClip"
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,27 @@ class Spec:
             raise ImproperlySet(f'MEDIASEARCH["{key}"] must look like {shape}; it also has {sorted(unknown)}.')
         return cls(value["BACKEND"], dict(value.get("OPTIONS") or {}))
 
+    @classmethod
+    def named(cls, text: str, like: Spec) -> Spec:
+        """Read what a person types: a JSON spec, a dotted path, or an open_clip model as NAME:PRETRAINED.
+
+        `local-dir:/a/folder` and `hf-hub:owner/name` are whole names. A model takes device, threads and the like from
+        the spec `like`. Raises ImproperlySet.
+        """
+        if text.startswith("{"):
+            try:
+                return cls.parse(json.loads(text), "ENCODER")
+            except json.JSONDecodeError as error:
+                raise ImproperlySet(f"{text} is no JSON: {error}.") from error
+        if _DOTTED.fullmatch(text):
+            return cls(text)
+        kept = dict(like.options) if like.backend == _OPENCLIP_PATH else {}
+        kept = {name: value for name, value in kept.items() if name not in ("model", "pretrained", "languages")}
+        whole = text.startswith(("local-dir:", "hf-hub:"))
+        model, _, pretrained = (text, "", "") if whole else text.partition(":")
+        named = {"model": model} | ({"pretrained": pretrained} if pretrained else {})
+        return cls(_OPENCLIP_PATH, named | kept)
+
     def as_dict(self) -> dict[str, Any]:
         return {"BACKEND": self.backend, "OPTIONS": dict(self.options)}
 
@@ -44,7 +70,7 @@ class Spec:
             raise ImproperlySet(f"The backend {self.backend} refuses its OPTIONS: {error}.") from error
 
 
-_OPENCLIP = Spec("mediasearch.features.openclip.OpenClip", {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"})
+_OPENCLIP = Spec(_OPENCLIP_PATH, {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"})
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "HEIF")
 
 

@@ -7,6 +7,7 @@ MediaSearchError
     DecoderCrashed          this file killed the process that opened it; it is tried again, and not for ever
     Unavailable             something shared is down; trying later helps
         EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, StorageUnavailable, SandboxUnavailable
+    NotReady                a generation that searches can't use yet
     QueryError              a search that can't be run as asked
 """
 
@@ -80,6 +81,10 @@ class SandboxUnavailable(Unavailable):
 
 class ReaderTimeout(Refused):
     """Reading the text of this picture took too long."""
+
+
+class NotReady(MediaSearchError):
+    """This generation of vectors is not whole yet."""
 
 
 class QueryError(MediaSearchError):

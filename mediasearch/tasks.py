@@ -12,7 +12,7 @@ from celery.worker import WorkController
 from django.db import InterfaceError, OperationalError
 
 from mediasearch.features import remote
-from mediasearch.indexing import doorbell, generations, ledger, worker
+from mediasearch.indexing import doorbell, encoders, ledger, worker
 from mediasearch.indexing.sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def sweep() -> None:
 @shared_task(name=remote.TASK)
 def encode_texts(generation: int, field: str, texts: Sequence[str]) -> list[list[float]]:
     """Return the vectors of texts, made by the encoder of a generation's field, `image` or `caption`."""
-    pair = generations.encoders(generation)
+    pair = encoders.of(generation)
     vectors: list[list[float]] = getattr(pair, field).encode_texts(texts).tolist()
     return vectors
 
@@ -75,7 +75,7 @@ def ring_own_bell(**_: Any) -> None:
 @shared_task(name=doorbell.WARM, ignore_result=True)
 def warm_query() -> None:
     """Load the text towers of the active generation, and only those where this process does nothing else."""
-    generations.warm_active(texts_only={remote.QUEUE} == _HELD_QUEUES)
+    encoders.warm_active(texts_only={remote.QUEUE} == _HELD_QUEUES)
 
 
 @signals.worker_process_init.connect

@@ -8,6 +8,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 import mediasearch
+from mediasearch import conf
+from mediasearch.exceptions import ImproperlySet
+from mediasearch.features.fake import FakeEncoder
 from mediasearch.indexing import generations, worker
 from mediasearch.management.commands import mediasearch_reindex
 from mediasearch.models import Generation, Stage
@@ -21,7 +24,7 @@ def wider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Settings that name another encoder; while the command waits, a worker works."""
     encoder = {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"dimensions": 24}}
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"ENCODER": encoder}
-    monkeypatch.setattr(mediasearch_reindex.time, "sleep", lambda seconds: worker.drain(list(Stage)))
+    monkeypatch.setattr(mediasearch_reindex, "rest", lambda seconds: worker.drain(list(Stage)))
     yield
     for generation in Generation.objects.all():
         generations.drop_indexes(generation)
@@ -58,3 +61,78 @@ def test_reindex__weights_that_are_not_there(active_generation: Generation, sett
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"ENCODER": encoder}
     with pytest.raises(CommandError, match="no open_clip model in /nowhere"):
         call_command("mediasearch_reindex", skip_checks=True)
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__to_a_named_encoder_and_back(active_generation: Generation, make_asset: MakeAsset) -> None:
+    asset = make_asset("red")
+    worker.drain(list(Stage))
+    said = io.StringIO()
+    spec = '{"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"dimensions": 12}}'
+    call_command("mediasearch_reindex", encoder=spec, stdout=said)
+    active = Generation.objects.active()
+    assert active is not None
+    assert active.dimensions == 12
+    assert active.calibration["recall"] == 1.0
+    assert "Set MEDIASEARCH" in said.getvalue()
+    later = make_asset("blue")
+    worker.drain(list(Stage))
+    assert not active_generation.embeddings.filter(asset=later).exists()
+    call_command("mediasearch_reindex", activate=active_generation.pk, stdout=said)
+    assert Generation.objects.active() == active_generation
+    assert active_generation.embeddings.filter(asset=later).exists()
+    assert mediasearch.search("red")[0].asset == asset
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__cancelled(active_generation: Generation, make_asset: MakeAsset) -> None:
+    make_asset("red")
+    said = io.StringIO()
+    call_command("mediasearch_reindex", no_wait=True, stdout=said)
+    call_command("mediasearch_reindex", cancel=True, stdout=said)
+    call_command("mediasearch_reindex", cancel=True, stdout=said)
+    assert said.getvalue().splitlines()[-2:] == [
+        f"Generation {active_generation.pk + 1} was given up.",
+        "No generation is being built.",
+    ]
+    assert list(Generation.objects.all()) == [active_generation]
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__weights_that_do_not_work_are_noticed(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = FakeEncoder.encode_images
+    monkeypatch.setattr(FakeEncoder, "encode_images", lambda self, images: encode(self, [images[0]] * len(images)))
+    for colour in ("red", "blue", "green"):
+        make_asset(colour)
+    with pytest.raises(CommandError, match="are alike"):
+        call_command("mediasearch_reindex", stdout=io.StringIO())
+    assert Generation.objects.active() == active_generation
+
+
+def test_reindex__a_generation_that_is_not_there(active_generation: Generation) -> None:
+    with pytest.raises(CommandError, match="no generation 999"):
+        call_command("mediasearch_reindex", activate=999)
+    with pytest.raises(CommandError, match="active one already"):
+        call_command("mediasearch_reindex", activate=active_generation.pk)
+
+
+@pytest.mark.parametrize(
+    ("typed", "spec"),
+    [
+        ("ViT-B-32:laion2b", {"model": "ViT-B-32", "pretrained": "laion2b", "threads": 3}),
+        ("local-dir:/models/mine", {"model": "local-dir:/models/mine", "threads": 3}),
+    ],
+)
+def test_named__an_open_clip_model(typed: str, spec: dict[str, Any]) -> None:
+    options = {"model": "RN50", "pretrained": "openai", "languages": ["en"], "threads": 3}
+    like = conf.Spec("mediasearch.features.openclip.OpenClip", options)
+    assert conf.Spec.named(typed, like).as_dict() == {"BACKEND": like.backend, "OPTIONS": spec}
+
+
+def test_named__a_path_or_json() -> None:
+    like = conf.Spec("a.B", {"x": 1})
+    assert conf.Spec.named("some.module.Encoder", like) == conf.Spec("some.module.Encoder")
+    with pytest.raises(ImproperlySet, match="no JSON"):
+        conf.Spec.named("{oops", like)

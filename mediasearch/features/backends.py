@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from mediasearch.conf import Spec
 from mediasearch.exceptions import CaptionerUnavailable, EncoderUnavailable, ImproperlySet
 from mediasearch.features.base import Captioner, Encoder
+
+_KEPT = 4
+"""Two generations with two encoders each; a model that nobody uses any more gives its memory back."""
 
 
 def encoder(spec: Mapping[str, Any]) -> Encoder:
@@ -25,7 +28,7 @@ def captioner(spec: Mapping[str, Any]) -> Captioner:
     return _captioner(json.dumps(spec, sort_keys=True))
 
 
-@cache
+@lru_cache(_KEPT)
 def _encoder(key: str) -> Encoder:
     try:
         loaded: Encoder = Spec.parse(json.loads(key), "ENCODER").load()
@@ -35,7 +38,7 @@ def _encoder(key: str) -> Encoder:
     return loaded
 
 
-@cache
+@lru_cache(_KEPT)
 def _captioner(key: str) -> Captioner:
     try:
         loaded: Captioner = Spec.parse(json.loads(key), "CAPTIONER").load()

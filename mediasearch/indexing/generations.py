@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Any
 
 from django.db import connections, router, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from mediasearch import conf
-from mediasearch.exceptions import EncoderUnavailable, MediaSearchError
+from mediasearch.conf import Spec
+from mediasearch.exceptions import MediaSearchError, NotReady
 from mediasearch.features import backends
-from mediasearch.features.base import Captioner, Encoder
-from mediasearch.indexing import doorbell
-from mediasearch.models import Asset, Embedding, Generation, Job
+from mediasearch.features.base import Encoder
+from mediasearch.indexing import doorbell, encoders
+from mediasearch.models import Asset, Embedding, Generation, Job, Stage
 
 logger = logging.getLogger(__name__)
 LOCK = 0x6D656467
@@ -23,63 +23,41 @@ FIELDS = ("image", "caption")
 _CHUNK = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Encoders:
-    """The two encoders of a generation; often one and the same."""
-
-    image: Encoder
-    caption: Encoder
-
-
-def encoders(generation_id: int) -> Encoders:
-    """Return the encoders that a generation was made with, loaded once in this process. Raises EncoderUnavailable."""
-    generation = Generation.objects.get(pk=generation_id)
-    pair = _load(generation.encoder, generation.caption_encoder)
-    for encoder, expected in ((pair.image, generation.fingerprint), (pair.caption, generation.caption_fingerprint)):
-        if encoder.fingerprint != expected:
-            raise EncoderUnavailable(
-                f"Generation {generation.pk} was made by {expected}, but these weights are {encoder.fingerprint}."
-                " Put the old weights back, or start a new generation: `manage.py mediasearch_reindex`."
-            )
-    return pair
-
-
-def warm_active(*, texts_only: bool) -> None:
-    """Load the encoders of the active generation, if there is one already, and try them once."""
-    if generation := Generation.objects.active():
-        pair = encoders(generation.pk)
-        for encoder in {pair.image, pair.caption}:
-            if texts_only:
-                encoder.forget_images()
-            encoder.encode_texts(["a picture"])
-
-
-def captioner() -> Captioner | None:
-    """Return the captioner of the settings, loaded once in this process; None where none is set."""
-    spec = conf.settings().captioner
-    return None if spec is None else backends.captioner(spec.as_dict())
-
-
 def ensure_active() -> Generation:
     """Return the active generation, loaded; make the first one where there is none. Raises EncoderUnavailable.
 
     Called by a worker before its first batch, as only a worker can load the model that a generation is named after.
     """
-    generation = Generation.objects.active()
-    if generation is None:
-        with _only_one():
-            generation = Generation.objects.active() or activate(create())
-    encoders(generation.pk)
+    generation = Generation.objects.active() or _first()
+    encoders.of(generation.pk)
     return generation
 
 
-def create() -> Generation:
-    """Make a building generation with the encoders of the settings, owe its vectors, and build its indexes."""
+def _first() -> Generation:
+    """Make the first generation, or return the one that another worker made at the same moment."""
+    backends.encoder(conf.settings().encoder.as_dict())  # Loaded before the lock, for it takes a while.
+    with transaction.atomic(using=_database()):
+        _lock()
+        if generation := Generation.objects.active():
+            return generation
+        generation = activate(create(), unfinished=True)
+    owe_all(generation)
+    build_indexes(generation)
+    return generation
+
+
+def create(image: Spec | None = None, caption: Spec | None = None) -> Generation:
+    """Make a building generation, with the encoders of the settings where no specs are given.
+
+    From now on new uploads are embedded for it, too; `owe_all` adds what is there already. Raises EncoderUnavailable.
+    """
     settings = conf.settings()
-    caption_spec = settings.caption_encoder.as_dict() if settings.caption_encoder else None
-    pair = _load(settings.encoder.as_dict(), caption_spec)
-    generation = Generation.objects.create(
-        encoder=settings.encoder.as_dict(),
+    if image is None:
+        image, caption = settings.encoder, caption or settings.caption_encoder
+    caption_spec = caption.as_dict() if caption else None
+    pair = encoders.load(image.as_dict(), caption_spec)
+    return Generation.objects.create(
+        encoder=image.as_dict(),
         fingerprint=pair.image.fingerprint,
         dimensions=pair.image.dimensions,
         languages=_listed(pair.image),
@@ -88,28 +66,98 @@ def create() -> Generation:
         caption_dimensions=pair.caption.dimensions,
         caption_languages=_listed(pair.caption),
     )
+
+
+def building(image: Spec | None = None, caption: Spec | None = None) -> Generation | None:
+    """Return the generation that was begun with these encoders and is not finished."""
+    settings = conf.settings()
+    if image is None:
+        image, caption = settings.encoder, caption or settings.caption_encoder
+    begun = Generation.objects.filter(state=Generation.State.BUILDING, encoder=image.as_dict()).order_by("-pk")
+    wanted = caption.as_dict() if caption else None
+    return next((generation for generation in begun if generation.caption_encoder == wanted), None)
+
+
+def reopen(generation: Generation) -> Generation:
+    """Have a retired generation catch up with what changed since; new uploads are embedded for it again."""
+    Generation.objects.filter(pk=generation.pk, state=Generation.State.RETIRED).update(state=Generation.State.BUILDING)
+    generation.refresh_from_db()
     owe_all(generation)
-    build_indexes(generation)
     return generation
 
 
 def owe_all(generation: Generation) -> None:
-    """Owe a generation's vectors to every asset, at low priority."""
+    """Owe a generation's vectors to every asset, at low priority; what is there and has not changed is left alone."""
     last = 0
     while assets := list(Asset.objects.filter(pk__gt=last).order_by("pk")[:_CHUNK]):
         Job.objects.owe(assets, generations=[generation], priority=Job.BACKFILL)
         last = assets[-1].pk
+    doorbell.ring_on_commit()
 
 
-def activate(generation: Generation) -> Generation:
-    """Make a generation the one that searches use, and retire the one before it, in one transaction."""
+def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
+    """Make a generation the one that searches use, and retire the one before it, in one transaction.
+
+    Raises NotReady while it lacks a vector that the active one has, unless `unfinished`.
+    """
     with transaction.atomic(using=_database()):
-        Generation.objects.filter(state=Generation.State.ACTIVE).update(state=Generation.State.RETIRED)
-        Generation.objects.filter(pk=generation.pk).update(state=Generation.State.ACTIVE, activated_at=Now())
+        _lock()
+        if not unfinished and (lacking := assets_lacking(generation)):
+            raise NotReady(f"Generation {generation.pk} still lacks the vectors of {lacking} pictures.")
+        active = Generation.objects.filter(state=Generation.State.ACTIVE).exclude(pk=generation.pk)
+        Job.objects.filter(generation__in=active, state=Job.State.PENDING).delete()
+        active.update(state=Generation.State.RETIRED, retired_at=Now())
+        Generation.objects.filter(pk=generation.pk).update(
+            state=Generation.State.ACTIVE, activated_at=Now(), retired_at=None
+        )
         doorbell.ring_on_commit([doorbell.QUERY])
     generation.refresh_from_db()
-    logger.info("Generation %s is active.", generation)
+    logger.info("Generation %s is active.", generation, extra={"event": "activated", "generation": generation.pk})
     return generation
+
+
+def assets_lacking(generation: Generation) -> int:
+    """Count the pictures that searches find by a vector now and would not find by this generation's.
+
+    A picture whose job failed for good counts as dealt with: the list of failures says why.
+    """
+    owed = Job.objects.filter(asset=OuterRef("asset"), generation=generation).unfinished()
+    made = Embedding.objects.filter(asset=OuterRef("asset"), generation=generation)
+    failed = Job.objects.filter(
+        asset=OuterRef("asset"), generation=generation, stage=Stage.EMBED_IMAGE, state=Job.State.FAILED
+    )
+    current = Embedding.objects.filter(generation__state=Generation.State.ACTIVE).exclude(generation=generation)
+    return current.filter(Exists(owed) | (~Exists(made) & ~Exists(failed))).count()
+
+
+def cancel(generation: Generation) -> None:
+    """Give up a building generation: one that was active before is retired again, another one is forgotten."""
+    if generation.state != Generation.State.BUILDING:
+        raise MediaSearchError(
+            f"Generation {generation.pk} is {generation.state}; only a building one can be cancelled."
+        )
+    if generation.retired_at is not None:
+        Job.objects.filter(generation=generation).unfinished().delete()
+        Generation.objects.filter(pk=generation.pk).update(state=Generation.State.RETIRED, retired_at=Now())
+        return
+    forget(generation)
+
+
+def forget(generation: Generation) -> None:
+    """Delete a generation with its indexes, jobs and vectors, some at a time.
+
+    Raises MediaSearchError if it is the active one.
+    """
+    if generation.state == Generation.State.ACTIVE:
+        raise MediaSearchError(f"Generation {generation.pk} is active: searches need it.")
+    # New uploads must owe it nothing while its rows are deleted.
+    Generation.objects.filter(pk=generation.pk).update(state=Generation.State.RETIRED)
+    drop_indexes(generation)
+    for model in (Job, Embedding):
+        rows = model._default_manager.filter(generation=generation)
+        while ids := list(rows.values_list("pk", flat=True)[:_CHUNK]):
+            model._default_manager.filter(pk__in=ids).delete()
+    generation.delete()
 
 
 def index_name(generation_id: int, field: str) -> str:
@@ -147,21 +195,10 @@ def drop_indexes(generation: Generation) -> None:
             cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(generation.pk, field)}")
 
 
-class _only_one:  # noqa: N801
-    """Hold a lock of the session, so that of many workers that start together one makes the first generation."""
-
-    def __enter__(self) -> None:
-        with connections[_database()].cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-
-    def __exit__(self, *_: object) -> None:
-        with connections[_database()].cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
-
-
-def _load(image: dict[str, Any], caption: dict[str, Any] | None) -> Encoders:
-    encoder = backends.encoder(image)
-    return Encoders(encoder, backends.encoder(caption) if caption else encoder)
+def _lock() -> None:
+    """Let one process at a time change which generation is active, until its transaction ends."""
+    with connections[_database()].cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
 def _listed(encoder: Encoder) -> list[str] | None:

@@ -21,7 +21,7 @@ from PIL import Image
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, StorageUnavailable, Unavailable
 from mediasearch.features import hashing, language, opener
-from mediasearch.indexing import files, generations, twins
+from mediasearch.indexing import encoders, files, twins
 from mediasearch.indexing.ledger import Claim, Skip
 from mediasearch.models import Asset, Embedding, Stage, storage
 
@@ -151,7 +151,7 @@ class Describe(Work):
     stage = Stage.DESCRIBE
 
     def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        if generations.captioner() is None:
+        if encoders.captioner() is None:
             return [Skip('MEDIASEARCH["CAPTIONER"] is not set.')] * len(assets)
         wanted = [asset for asset in assets if not asset.caption]
         images = _for_each(wanted, tick, lambda asset, data: opener.pixels(data, 384))
@@ -159,7 +159,7 @@ class Describe(Work):
         return [opened.get(asset.pk, Skip("It has a caption.")) for asset in assets]
 
     def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
-        captioner = generations.captioner()
+        captioner = encoders.captioner()
         if captioner is None:
             return opened
         return _in_places(opened, _is_image, captioner.describe)
@@ -224,11 +224,11 @@ def _in_places(values: Sequence[Any], wanted: Callable[[Any], bool], compute: Ca
     return [computed.get(id(value), value) if wanted(value) else value for value in values]
 
 
-def _encoders(claims: Sequence[Claim]) -> generations.Encoders:
+def _encoders(claims: Sequence[Claim]) -> encoders.Encoders:
     """The encoders of the one generation that a batch is for."""
     generation = claims[0].generation
     assert generation is not None
-    return generations.encoders(generation)
+    return encoders.of(generation)
 
 
 def _store_vectors(field: str, done: Sequence[tuple[Claim, Any]]) -> None:

@@ -115,7 +115,7 @@ def test_drain__an_encoder_that_is_down_pauses_its_stage_and_burns_no_claim(
     def down(*args: Any) -> None:
         raise EncoderUnavailable("The weights are gone.")
 
-    monkeypatch.setattr(stages.generations, "encoders", down)
+    monkeypatch.setattr(stages.encoders, "of", down)
     asset = make_asset()
     index_all()
     job = asset.jobs.get(stage=Stage.EMBED_IMAGE)

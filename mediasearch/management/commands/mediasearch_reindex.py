@@ -1,16 +1,18 @@
-"""`manage.py mediasearch_reindex`: change over to the encoders that the settings name."""
+"""`manage.py mediasearch_reindex`: change over to other encoders, and back."""
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentParser
+from time import sleep as rest
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError, connections
 
 from mediasearch import conf
-from mediasearch.exceptions import MediaSearchError
-from mediasearch.indexing import doorbell, generations
+from mediasearch.conf import Spec
+from mediasearch.exceptions import MediaSearchError, NotReady
+from mediasearch.indexing import doorbell, examination, generations
 from mediasearch.management.progress import Progress
 from mediasearch.models import Generation, Job, Pause
 
@@ -19,46 +21,112 @@ _LOOK_EVERY = 1.0
 
 class Command(BaseCommand):
     help = (
-        "Build a second generation of vectors with the encoders of the settings, while searches go on with the first, "
+        "Build a second generation of vectors with other encoders, while searches go on with the first, "
         "and change over when it is whole. Stopped half-way, it goes on where it was when run again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        encoder = "open_clip's NAME:PRETRAINED, local-dir:/a/folder, a dotted path, or a JSON spec"
+        parser.add_argument("--encoder", help=f"{encoder}; that of the settings if left out")
+        parser.add_argument("--caption-encoder", help="for captions, where it is another one; written the same way")
         parser.add_argument("--no-wait", action="store_true", help="start it and leave; run again to change over")
+        parser.add_argument("--cancel", action="store_true", help="give up what was begun, and delete its vectors")
+        parser.add_argument("--activate", type=int, metavar="ID", help="change over, or back, to this generation")
+        parser.add_argument("--now", action="store_true", help="with --activate: don't wait for what it lacks")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            generation = self._building() or generations.create()
+            if options["cancel"]:
+                self._cancel()
+                return
+            generation = self._chosen(options)
+            generations.owe_all(generation)
             doorbell.ring(doorbell.QUEUES)
             if options["no_wait"] and generation.jobs.unfinished().exists():
                 self.stdout.write(f"Generation {generation.pk} is being built. Run this again to change over to it.")
                 return
-            self._wait(generation, quiet=options["verbosity"] < 1)
-            generations.activate(generation)
+            self._change_over(generation, **options)
         except MediaSearchError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(self.style.SUCCESS(f"Searches now use generation {generation.pk}."))
+
+    def _chosen(self, options: dict[str, Any]) -> Generation:
+        """The generation to change over to: a known one, one that was begun, or a new one."""
+        if options["activate"] is None:
+            image, caption = self._specs(options)
+            if generation := generations.building(image, caption):
+                self.stdout.write(f"Going on with generation {generation.pk}.")
+                return generation
+            return generations.create(image, caption)
+        generation = Generation.objects.filter(pk=options["activate"]).first()
+        if generation is None:
+            known = ", ".join(str(generation) for generation in Generation.objects.order_by("pk")) or "none"
+            raise CommandError(f"There is no generation {options['activate']}. Known: {known}.")
+        if generation.state == Generation.State.ACTIVE:
+            raise CommandError(f"Generation {generation.pk} is the active one already.")
+        return generations.reopen(generation) if generation.state == Generation.State.RETIRED else generation
 
     @staticmethod
-    def _building() -> Generation | None:
-        """The generation that an earlier run began with these same settings."""
+    def _specs(options: dict[str, Any]) -> tuple[Spec | None, Spec | None]:
         settings = conf.settings()
-        caption = settings.caption_encoder.as_dict() if settings.caption_encoder else None
-        begun = Generation.objects.filter(state=Generation.State.BUILDING, encoder=settings.encoder.as_dict())
-        return next((g for g in begun if g.caption_encoder == caption), None)
+        image = Spec.named(options["encoder"], settings.encoder) if options["encoder"] else None
+        like = settings.caption_encoder or settings.encoder
+        caption = Spec.named(options["caption_encoder"], like) if options["caption_encoder"] else None
+        return (image or settings.encoder, caption) if caption else (image, None)
+
+    def _cancel(self) -> None:
+        begun = list(Generation.objects.filter(state=Generation.State.BUILDING))
+        for generation in begun:
+            said = f"Generation {generation.pk} was given up."
+            generations.cancel(generation)
+            self.stdout.write(self.style.SUCCESS(said))
+        if not begun:
+            self.stdout.write("No generation is being built.")
+
+    def _change_over(self, generation: Generation, *, now: bool, verbosity: int, **_: Any) -> None:
+        quiet = verbosity < 1
+        if not now:
+            self._wait(generation, quiet=quiet)
+        if not quiet:
+            self.stdout.write("Building its indexes.")
+        generations.build_indexes(generation)
+        if recall := examination.examine(generation):
+            self.stdout.write(
+                f"Its index finds {recall.value:.1%} of the {recall.at} nearest (of {recall.sample} asked)."
+            )
+        if not examination.warm_queries(generation):
+            self.stderr.write("No query worker answered; until one does, searches go by text alone.")
+        while True:
+            try:
+                generations.activate(generation, unfinished=now)
+                break
+            except NotReady:  # Uploads came in while its indexes were built.
+                self._wait(generation, quiet=True)
+                rest(_LOOK_EVERY)
+        self.stdout.write(self.style.SUCCESS(f"Searches now use generation {generation.pk}."))
+        if generation.encoder != conf.settings().encoder.as_dict():
+            self.stdout.write(f'Set MEDIASEARCH["ENCODER"] to {generation.encoder}, so that the settings agree.')
 
     def _wait(self, generation: Generation, *, quiet: bool) -> None:
         total = generation.jobs.count()
         progress = Progress(self.stdout, "Embedding", total, quiet=quiet)  # type: ignore[arg-type]
-        said = ""
-        while left := generation.jobs.unfinished().count():
-            progress.show(total - left)
-            paused = Pause.objects.current().filter(stage__startswith="embed").first()
+        left, said = total, ""
+        while left:
+            try:
+                left = generation.jobs.unfinished().count()
+                total = max(total, generation.jobs.count())
+                paused = Pause.objects.current().filter(stage__startswith="embed").first()
+            except (OperationalError, InterfaceError) as error:
+                paused = None
+                self.stderr.write(f"Waiting for the database: {error}")
+                connections.close_all()
+            if not Generation.objects.filter(pk=generation.pk, state=Generation.State.BUILDING).exists():
+                raise CommandError(f"Generation {generation.pk} was cancelled.")
+            progress.show(total - left, total)
             if paused and paused.reason != said:
                 said = paused.reason
                 self.stderr.write(f"Waiting: {said}")
-            time.sleep(_LOOK_EVERY)
-        progress.show(total)
+            if left:
+                rest(_LOOK_EVERY)
         progress.end()
         if failed := generation.jobs.filter(state=Job.State.FAILED).count():
             self.stderr.write(f"{failed} images could not be embedded; the admin's list of failed jobs says why.")
