@@ -44,6 +44,7 @@ def examine(generation: Generation) -> Recall | None:
     if not sample:
         return None
     vectors = np.asarray(sample, dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     distinct = rows.values("asset__content_hash").distinct()[:2]
     if len(vectors) > 2 and len(distinct) > 1 and (vectors @ vectors[0]).min() > _ALIKE:
         raise NotReady(
