@@ -22,7 +22,9 @@ from django.utils.translation import gettext_lazy as _
 from mediasearch import forms
 from mediasearch.exceptions import ImproperlySet, QueryError
 from mediasearch.indexing import doorbell, ledger
-from mediasearch.models import LIBRARY, Asset, Generation, Job, Pause
+from mediasearch.indexing.figures import ALARMS
+from mediasearch.indexing.status import status
+from mediasearch.models import LIBRARY, Asset, Generation, Job, Pause, Stage
 from mediasearch.search import engine
 from mediasearch.search.query import DEEPEST
 from mediasearch.sources.registry import source_of
@@ -258,6 +260,26 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_requeue_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("mediasearch.change_job")
+
+    def get_urls(self) -> list[URLPattern]:
+        page = path("status/", self.admin_site.admin_view(self.status_view), name="mediasearch_job_status")
+        return [page, *super().get_urls()]
+
+    def status_view(self, request: HttpRequest) -> HttpResponse:
+        """Say how far indexing is, with the numbers of `mediasearch_status`."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        told = status()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Status of indexing"),
+            "opts": self.opts,
+            "told": told,
+            "stages": [(Stage(s.stage).label, s) for s in told.stages],
+            "generations": [(Generation.State(g.state).label, g) for g in told.generations],
+            "alarms": [(ALARMS[a.kind], a.stage and Stage(a.stage).label, a) for a in told.alarms],
+        }
+        return TemplateResponse(request, "admin/mediasearch/job/status.html", context)
 
     @admin.display(description=_("image"), ordering="asset__title")
     def asset_link(self, job: Job) -> str:

@@ -104,6 +104,7 @@ class Settings:
     read_seconds: float = 30.0
     open_memory: int = 1_500_000_000
     read_memory: int = 4_000_000_000
+    metrics_token: str = field(default="", repr=False)
 
 
 _SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner"}

@@ -301,6 +301,47 @@ def test_jobs__can_only_be_looked_at(
     assert "try_again" not in staff("view_job").get("/admin/mediasearch/job/").content.decode()
 
 
+def test_status__says_how_far_it_is(
+    admin_client: Client, make_asset: MakeAsset, active_generation: Generation, index_all: IndexAll
+) -> None:
+    make_asset("red")
+    bad = make_asset(b"<b>a shopping list</b>", name="list.png")
+    index_all()
+    waiting = make_asset("blue")
+    waiting.jobs.update(due_at=timezone.now() - timedelta(hours=3))
+    Job.objects.filter(asset=bad, state=Job.State.FAILED).update(error="It is <b>bold</b>.")
+    Pause.objects.create(stage=Stage.READ, reason="No reader.", until=timezone.now() + timedelta(minutes=1))
+    assert 'href="/admin/mediasearch/job/status/"' in admin_client.get("/admin/mediasearch/job/").content.decode()
+    page = admin_client.get("/admin/mediasearch/job/status/")
+    html = page.content.decode()
+    assert [s.stage for _, s in page.context["stages"]] == ["inspect", "read", "embed_image", "embed_caption"]
+    assert "<td>3 h</td>" in html
+    assert "It is &lt;b&gt;bold&lt;/b&gt;." in html
+    assert f'<a href="{change(bad)}">{bad.pk}</a>' in html
+    assert "No reader." in html
+    assert "not measured" in html
+    failed = admin_client.get("/admin/mediasearch/job/?stage__exact=inspect&state__exact=failed")
+    assert "/admin/mediasearch/job/?stage__exact=inspect&amp;state__exact=failed" in html
+    assert [job.asset_id for job in failed.context["cl"].result_list] == [bad.pk]
+
+
+def test_status__speaks_chinese(admin_client: Client, make_asset: MakeAsset) -> None:
+    make_asset("red")
+    html = admin_client.get("/admin/mediasearch/job/status/", headers={"Accept-Language": "zh-CN"}).content.decode()
+    assert "索引状态" in html
+    assert "有图片，但没有可供搜索的向量" in html
+    assert "1 张图片" in html
+
+
+@pytest.mark.django_db
+def test_status__for_those_who_may_see_jobs() -> None:
+    assert staff("view_asset").get("/admin/mediasearch/job/status/").status_code == 403
+
+
+def test_status__for_those_who_may_see_jobs_only(active_generation: Generation) -> None:
+    assert staff("view_job").get("/admin/mediasearch/job/status/").status_code == 200
+
+
 def test_generations__can_only_be_looked_at(admin_client: Client, active_generation: Generation) -> None:
     assert "fake/16" in admin_client.get("/admin/mediasearch/generation/").content.decode()
     assert admin_client.get("/admin/mediasearch/generation/add/").status_code == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def test_imports__point_down(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "search").rglob("*.py")), ids=name_of)
 def test_imports__the_read_path_knows_no_write_path(path: Path) -> None:
     assert not {layer(target) for target in imported(path)} & WRITE_PATH
+
+
+@pytest.mark.parametrize("path", sorted(set(modules()) - set((ROOT / "contrib").rglob("*.py"))), ids=name_of)
+def test_imports__nothing_needs_contrib_or_the_packages_it_is_for(path: Path) -> None:
+    assert "contrib" not in {layer(target) for target in imported(path)}
+    assert not re.search(r"^\s*(import|from) (health_check|prometheus_client|pythonjsonlogger)", path.read_text(), re.M)
 
 
 @pytest.mark.parametrize("name", ["child", "images", "metadata", "hashing", "base", "lexemes", "language", "sandbox"])

@@ -135,7 +135,8 @@ class Sandbox:
         served, said = self._served, self._last_words()
         self.close()
         reason = "time-out" if expired else said or "no message"
-        logger.warning("A file killed the process that opened it (%s).", reason)
+        extra = {"event": "child-killed", "reason": reason, "expired": expired, "served": served}
+        logger.warning("A file killed the process that opened it (%s).", reason, extra=extra)
         if expired:
             return exceptions.DecoderCrashed(f"Opening this file took more than {self.budget.seconds:g} seconds.")
         if not served and "ModuleNotFoundError" in said:

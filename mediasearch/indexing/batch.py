@@ -22,6 +22,8 @@ from mediasearch.indexing.stages import WORKS, Work
 from mediasearch.models import Asset, Stage
 
 logger = logging.getLogger(__name__)
+SIGN_EVERY = 10.0
+"""Seconds after which a batch that goes on renews its lease, which is also what shows that somebody is at it."""
 
 
 class Batch:
@@ -47,8 +49,8 @@ class Batch:
         self._attempt(lambda: self.work.compute(self.claims, self._values))
 
     def keep(self) -> None:
-        """Extend the lease when half of it is over."""
-        if time.monotonic() - self._renewed > conf.settings().lease_seconds / 2:
+        """Extend the lease now and then, long before it is over."""
+        if time.monotonic() - self._renewed > min(conf.settings().lease_seconds / 2, SIGN_EVERY):
             ledger.renew(self.claims)
             self._renewed = time.monotonic()
 
@@ -76,7 +78,10 @@ class Batch:
         done = ledger.settle(self.claims, self._values, self.work.write)
         ledger.resume(self.work.stage)
         stage, claimed, seconds = str(self.work.stage), len(self.claims), time.monotonic() - self._started
-        fields = {"event": "batch", "stage": stage, "claimed": claimed, "done": done, "seconds": seconds}
+        fields = {
+            "event": "batch", "stage": stage, "generation": self.claims[0].generation if self.claims else None,
+            "claimed": claimed, "done": done, "seconds": round(seconds, 3),
+        }  # fmt: skip
         logger.info("%s: %d of %d done in %.2f s", stage, done, claimed, seconds, extra=fields)
         return done
 
@@ -107,6 +112,7 @@ def take(stage: Stage) -> Batch | None:
 
 def pause(stages: Sequence[Stage], fault: Unavailable) -> None:
     """Rest stages for a while, and say why in the log."""
-    logger.error("%s paused: %s", ", ".join(stages), fault, extra={"event": "pause", "stages": [*map(str, stages)]})
     for stage in stages:
+        extra = {"event": "paused", "stage": str(stage), "reason": str(fault), "fault": type(fault).__name__}
+        logger.error("%s paused: %s", stage, fault, extra=extra)
         ledger.pause(stage, fault)

@@ -112,7 +112,8 @@ def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
         )
         doorbell.ring_on_commit([doorbell.QUERY])
     generation.refresh_from_db()
-    logger.info("Generation %s is active.", generation, extra={"event": "activated", "generation": generation.pk})
+    extra = {"event": "activated", "generation": generation.pk, "fingerprint": generation.fingerprint}
+    logger.info("Generation %s is active.", generation, extra=extra)
     return generation
 
 

@@ -5,6 +5,7 @@ Every time in here is the database's own, so that a worker's clock is no part of
 
 from __future__ import annotations
 
+import logging
 import random
 import uuid
 from collections import Counter
@@ -22,6 +23,7 @@ from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
 from mediasearch.indexing import doorbell
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 
+logger = logging.getLogger(__name__)
 FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
 REST = timedelta(seconds=15)
 """How long a stage pauses before something that was down is tried again."""
@@ -74,12 +76,13 @@ def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> l
             f"""
             UPDATE {table} SET state = 'running', attempts = attempts + 1, token = %s,
                    lease_until = clock_timestamp() + %s::interval
-            WHERE id IN (
+            -- An array is made once; a plain subselect may be run again for each row, and so lock more than its LIMIT.
+            WHERE id = ANY (ARRAY(
                 SELECT id FROM {table}
                 WHERE state = 'pending' AND stage = %s AND due_at <= clock_timestamp()
                   AND suspect = %s AND generation_id IS NOT DISTINCT FROM %s
                   AND NOT EXISTS (SELECT 1 FROM {pauses} WHERE stage = %s AND until > clock_timestamp())
-                ORDER BY priority, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
+                ORDER BY priority, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
             RETURNING id, asset_id, generation_id, attempts, suspect
             """,
             [
@@ -133,6 +136,7 @@ def settle(
                     _close([c], Job.State.FAILED, str(result))
                 else:
                     _retry(c, str(result))
+                _log_error(c, result, final=final)
                 outcomes["failed" if final else "retried"] += 1
         if ours:
             Tally.objects.using(_database()).count_up(claims[0].stage, outcomes)
@@ -254,6 +258,10 @@ def _take_back() -> None:
     for stage in sorted({stage for _, stage, _ in rows}):
         spent_claims = [attempts >= last for _, its, attempts in rows if its == stage]
         outcomes = {"lost": len(spent_claims), "failed": sum(spent_claims)}
+        logger.warning(
+            "%s: %d jobs of a lost worker taken back, %d of them given up", stage, outcomes["lost"], outcomes["failed"],
+            extra={"event": "lost", "stage": stage, **outcomes},
+        )  # fmt: skip
         Tally.objects.using(_database()).count_up(stage, outcomes)
 
 
@@ -282,6 +290,16 @@ def _retry(c: Claim, error: str, *, suspect: bool = False, wait: float | None = 
         lease_until=None,
         due_at=Now() + timedelta(seconds=wait),
     )
+
+
+def _log_error(c: Claim, error: MediaSearchError, *, final: bool) -> None:
+    logger.warning(
+        "%s of image %d %s: %s", c.stage, c.asset, "failed" if final else "will be tried again", error,
+        extra={
+            "event": "failed" if final else "retried", "stage": str(c.stage), "asset": c.asset, "job": c.job,
+            "generation": c.generation, "attempts": c.attempts, "reason": str(error), "fault": type(error).__name__,
+        },
+    )  # fmt: skip
 
 
 def _ours(claims: Sequence[Claim]) -> QuerySet[Job]:

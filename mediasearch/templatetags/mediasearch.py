@@ -50,6 +50,16 @@ def megabytes(size: int) -> str:
     )
 
 
+@register.filter
+def duration(seconds: float) -> str:
+    """Return a length of time in at most six characters."""
+    for unit, size, most in (("s", 1, 100), ("min", 60, 100), ("h", 3_600, 72)):
+        if seconds / size < most:
+            return f"{seconds / size:.0f} {unit}"
+    days = seconds / 86_400
+    return f"{days:.0f} d" if days < 1_000 else ">999 d"
+
+
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
     """A small picture's address and size; no address while there is none."""

@@ -37,6 +37,15 @@ def test_claim__takes_a_batch_with_one_token(make_asset: MakeAsset) -> None:
     assert job(assets[3]).state == "pending"
 
 
+def test_claim__no_more_than_asked_for_whatever_the_plan(make_asset: MakeAsset) -> None:
+    for _ in range(5):
+        make_asset()
+    with connection.cursor() as cursor:
+        for kind in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "indexscan", "bitmapscan"):
+            cursor.execute(f"SET LOCAL enable_{kind} = off")
+    assert len(ledger.claim(Stage.READ, 2)) == 2
+
+
 def test_claim__uploads_before_back_fill(make_asset: MakeAsset) -> None:
     old, new = make_asset(), make_asset()
     old.jobs.update(priority=Job.BACKFILL)
