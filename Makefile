@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean
+.PHONY: demo test lint faults clean
 
 demo: CHECKED = --port $(PORT)
 demo: $(VENV)/installed-demo
@@ -22,6 +22,10 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Kills everything again and again, for hours; FAULTS="chaos-celery --seeds 1" runs one experiment once.
+faults: $(VENV)/installed-test
+	@exec $(BIN)/python -m benchmarks.faults $(FAULTS)
 
 # Ends what a killed demo left running, too.
 clean:

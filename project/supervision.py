@@ -151,9 +151,19 @@ class Supervisor:
         until(answers, "supervisord", log)
 
     def start(self, *names: str) -> None:
-        """Start programs of the site, without waiting for them."""
+        """Start programs, without waiting for them."""
+        groups = self._groups()
         for name in names:
-            self._call("startProcess", f"{SITE}:{name}", False)
+            self._call("startProcess", f"{groups[name]}:{name}", False)
+
+    def pid(self, name: str) -> int:
+        """Return the id of a program's process, 0 where it does not run."""
+        known = self._call("getAllProcessInfo")
+        return next((int(one["pid"]) for one in known if one["name"] == name and one["statename"] == "RUNNING"), 0)
+
+    def end(self, name: str) -> None:
+        """Stop one program, and leave it so until it is started again."""
+        self._call("stopProcess", f"{self._groups()[name]}:{name}")
 
     def stop(self) -> None:
         """Stop all programs, the site first, and supervisord itself."""
@@ -161,6 +171,9 @@ class Supervisor:
             self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(3 * STOP_SECONDS)
+
+    def _groups(self) -> dict[str, str]:
+        return {one["name"]: one["group"] for one in self._call("getAllProcessInfo")}
 
     def _call(self, method: str, *arguments: Any) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{_control(self.folder)}")

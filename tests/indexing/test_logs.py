@@ -49,7 +49,7 @@ def test_batch(
     batch = next(line for line in events("batch") if line["stage"] == "embed_image")
     assert (batch["claimed"], batch["done"], batch["generation"]) == (2, 1, active_generation.pk)
     assert 0 < batch["seconds"] < 60
-    assert (batch["levelname"], batch["name"]) == ("INFO", "mediasearch.indexing.worker")
+    assert (batch["levelname"], batch["name"]) == ("INFO", "mediasearch.indexing.batch")
     assert batch["message"].startswith("embed_image: 1 of 2 done in ")
     assert re.match(r"\d{4}-\d\d-\d\d", batch["asctime"])
 

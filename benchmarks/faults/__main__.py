@@ -1,0 +1,56 @@
+"""`python -m benchmarks.faults [NAME ...] [--short] [--seeds 1 2 3]`: run experiments, each in a process of its own.
+
+Exits with 1 where a bar is missed. `--short` is the form that the test suite runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXPERIMENTS: dict[str, tuple[str, ...]] = {
+    "chaos-celery": ("chaos", "--workers", "celery"),
+    "chaos-command": ("chaos", "--workers", "command"),
+}
+"""Each name with the module and its own arguments."""
+SEEDED = ("chaos-celery", "chaos-command")
+"""Those that chance has a part in: run once for each seed."""
+LONGEST = 1_800.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}; all by default")
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(EXPERIMENTS):
+        parser.error(f"There is no experiment {', '.join(sorted(unknown))}; there are {', '.join(EXPERIMENTS)}.")
+    missed = []
+    for name in given.names or EXPERIMENTS:
+        for seed in given.seeds if name in SEEDED else given.seeds[:1]:
+            print(f"\n{name}, seed {seed}", flush=True)
+            started = time.monotonic()
+            if not _run(name, seed, short=given.short):
+                missed.append(f"{name} (seed {seed})")
+            print(f"  took {time.monotonic() - started:.0f} s", flush=True)
+    print(f"\nMissed: {', '.join(missed)}" if missed else "\nAll bars met.")
+    return 1 if missed else 0
+
+
+def _run(name: str, seed: int, *, short: bool) -> bool:
+    module, *arguments = EXPERIMENTS[name]
+    command = [sys.executable, "-m", f"benchmarks.faults.{module}", *arguments, "--seed", str(seed)]
+    try:
+        return subprocess.run([*command, *["--short"] * short], cwd=ROOT, timeout=LONGEST).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"  It did not end within {LONGEST:.0f} s.")
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""`python -m benchmarks.faults.chaos --workers celery|command [--seed N] [--short]`: kill -9 of everything, at random.
+
+Uploads go on while workers, broker (which keeps nothing) and PostgreSQL are killed at random moments, each while
+enough jobs are due; the workers, their supervisor and the lease are as the documentation has them. In the end each
+upload must be indexed, and nothing must have been done twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+
+from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.faults.site import Site, patiently, running, until
+from benchmarks.faults.uploads import Uploading
+
+STAGES = ("inspect", "read", "embed_image")
+PROGRAMS = {"celery": ("worker-read", "worker-embed", "beat"), "command": ("worker",)}
+UPLOADS, KILLS, DUE, SETTLED = 10_000, {"worker": 20, "valkey": 5, "postgres": 5}, 1_000, 180.0
+SHORT = {"UPLOADS": 400, "KILLS": {"worker": 4, "valkey": 1, "postgres": 1}, "DUE": 50, "LEASE_SECONDS": 10}
+PER_SECOND, LONGEST_WAIT = 120.0, 300.0
+
+
+def run(given: Given, bars: Bars) -> None:
+    uploads, kills, due = (SHORT["UPLOADS"], SHORT["KILLS"], SHORT["DUE"]) if given.short else (UPLOADS, KILLS, DUE)
+    settings = {"DOORBELL": "celery" if given.options.workers == "celery" else "postgresql"}
+    if given.short:
+        settings["LEASE_SECONDS"] = SHORT["LEASE_SECONDS"]
+    programs = PROGRAMS[given.options.workers]
+    with running(*programs, settings=settings) as site:
+        _go(given, bars, site, programs, uploads, kills, due)
+
+
+def _go(
+    given: Given, bars: Bars, site: Site, programs: tuple[str, ...], uploads: int, kills: dict[str, int], due: int
+) -> None:
+    from benchmarks.faults.counting import effects
+    from mediasearch.models import Asset, Embedding, Job
+
+    chance = random.Random(given.seed)
+    planned = [what for what, times in kills.items() for _ in range(times)]
+    chance.shuffle(planned)
+    #: So that work is left for each kill, uploads run ahead of the kills by a share of their own.
+    reached = [0]
+    uploading = Uploading(
+        uploads, PER_SECOND, may=lambda: uploading.stored < uploads * (reached[0] + 1.5) / len(planned) + due
+    )
+    started = time.monotonic()
+    uploading.start()
+    waiting = dict.fromkeys(kills, 0)
+    for number, what in enumerate(planned):
+        time.sleep(chance.uniform(0.5, 4.0))
+        if until(lambda: Job.objects.due().count() >= due, LONGEST_WAIT) is None:
+            bars.hold(f"jobs due before kill {number + 1}", patiently(Job.objects.due().count), f">= {due}", False)
+            return
+        waiting[what] += _kill(site, what, programs, chance)
+        reached[0] = number + 1
+    faults_over = time.monotonic()
+    uploading.join(LONGEST_WAIT)
+    uploaded = time.monotonic()
+    settled = until(lambda: not Job.objects.unfinished().exists(), 3 * SETTLED, every=0.5)
+    bars.note("faults", ", ".join(f"{times} kills of {what}" for what, times in waiting.items()))
+    bars.note("seconds: faults, then uploads, then the rest", [
+        round(faults_over - started), round(uploaded - faults_over), settled and round(settled)
+    ])  # fmt: skip
+    states = patiently(Job.objects.progress)
+    done = [states.get(stage, {}).get("done", 0) for stage in STAGES]
+    bars.equal("images committed", patiently(Asset.objects.count), uploads)
+    bars.equal(f"done, {', '.join(STAGES)}", done, [uploads] * len(STAGES))
+    bars.equal("failed", patiently(Job.objects.filter(state="failed").count), 0)
+    bars.equal("image vectors", patiently(Embedding.objects.filter(image__isnull=False).count), uploads)
+    bars.equal("effects committed more than once", patiently(effects.repeated), [])
+    counted = patiently(effects.counted)
+    wanted = {(what, stage): uploads for what in ("job", "write") for stage in STAGES}
+    bars.equal("effects, each by what and stage", dict(counted), wanted)
+    after = float("inf") if settled is None else time.monotonic() - faults_over if not settled else (
+        uploaded - faults_over + settled
+    )  # fmt: skip
+    bars.at_most("all done after the last fault and upload", after, SETTLED, " s")
+    bars.at_most("doorbells for each upload", site.doorbells() / uploads, 1.5)
+
+
+def _kill(site: Site, what: str, programs: tuple[str, ...], chance: random.Random) -> bool:
+    """Kill one thing; of the workers one by chance, and sometimes its pool process alone."""
+    if what != "worker":
+        return until(lambda: site.kill(what), 30.0) is not None
+    name = chance.choice([program for program in programs if program.startswith("worker")])
+    if until(lambda: len(site.processes(name)) > 1, 30.0) is None:
+        return False
+    processes = site.processes(name)
+    if chance.random() < 0.3 and len(processes) > 1:
+        chance.choice(processes[1:]).kill()
+        return True
+    return site.kill(name)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", choices=sorted(PROGRAMS), default="celery")
+
+
+if __name__ == "__main__":
+    experiment(run, _options)

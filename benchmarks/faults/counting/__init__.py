@@ -1,0 +1,1 @@
+"""Counts doorbells and effects from outside the app: an app of the experiments alone."""

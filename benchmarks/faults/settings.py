@@ -1,0 +1,21 @@
+"""The demo site on services of its own that may be killed, with the fake encoder and what an experiment asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from project.settings import *  # noqa: F403
+from project.settings import DATA, INSTALLED_APPS
+
+INSTALLED_APPS += ["benchmarks.faults.counting"]
+STATIC_ROOT = DATA / "static"
+Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+MEDIASEARCH = {
+    "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
+    "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
+    "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
+    **json.loads(os.environ.get("FAULTS_MEDIASEARCH", "{}")),
+}
