@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.core.files.storage import Storage, storages
-from django.db import models
+from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -112,12 +112,15 @@ class Asset(models.Model):
         return self.title or (self.file.name or "").rpartition("/")[2] or f"{self.source} {self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store the row with its text vector, so that the two can't differ."""
+        """Store the row with its text vector, so that the two can't differ, and with what is owed to it."""
         self.prepare()
         if (only := kwargs.get("update_fields")) is not None:
             derived = {"text_vector"} if set(only) & {*self.TEXT_WEIGHTS, "language"} else set()
             kwargs["update_fields"] = {*only, *derived} | ({"file_version"} if "file" in only else set())
-        super().save(*args, **kwargs)
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        # Its jobs are written on post_save, which Django sends when the row is committed already, unless in here.
+        with transaction.atomic(using=using, savepoint=False):
+            super().save(*args, **kwargs)
 
     def prepare(self) -> None:
         """Set what follows from other fields."""
