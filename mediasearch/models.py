@@ -48,6 +48,8 @@ class Asset(models.Model):
     TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "B", "ocr_text": "C"}
     #: A picture is found by its own row; it does not count as "used" by it. Read by Wagtail.
     wagtail_reference_index_ignore = True
+    #: How urgent the jobs are that follow from saving this object; None: as those of an upload.
+    owed_priority: int | None = None
 
     source = models.SlugField(_("source"), default=LIBRARY, editable=False)
     object_id = models.BigIntegerField(null=True, blank=True, editable=False)
