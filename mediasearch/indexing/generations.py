@@ -149,16 +149,22 @@ def forget(generation: Generation) -> None:
 
     Raises MediaSearchError if it is the active one.
     """
-    if generation.state == Generation.State.ACTIVE:
-        raise MediaSearchError(f"Generation {generation.pk} is active: searches need it.")
+    known = Generation.objects.filter(pk=generation.pk)
     # New uploads must owe it nothing while its rows are deleted.
-    Generation.objects.filter(pk=generation.pk).update(state=Generation.State.RETIRED)
+    if not known.exclude(state=Generation.State.ACTIVE).update(state=Generation.State.RETIRED) and known.exists():
+        raise MediaSearchError(f"Generation {generation.pk} is active: searches need it.")
     drop_indexes(generation)
     for model in (Job, Embedding):
         rows = model._default_manager.filter(generation=generation)
         while ids := list(rows.values_list("pk", flat=True)[:_CHUNK]):
             model._default_manager.filter(pk__in=ids).delete()
-    generation.delete()
+    with transaction.atomic(using=_database()):
+        # Waits for uploads that began before it was retired, and owe it something.
+        last = known.select_for_update().first()
+        if last is not None and last.state != Generation.State.RETIRED:
+            raise MediaSearchError(f"Generation {generation.pk} came into use while it was deleted: build it again.")
+        if last is not None:
+            last.delete()
 
 
 def index_name(generation_id: int, field: str) -> str:
