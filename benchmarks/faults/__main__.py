@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "chaos-celery": ("chaos", "--workers", "celery"),
     "chaos-command": ("chaos", "--workers", "command"),
+    "deaths-celery": ("deaths", "--workers", "celery"),
+    "deaths-command": ("deaths", "--workers", "command"),
+    "broker": ("broker",),
+    "doorbells": ("doorbells",),
+    "exits": ("exits",),
+    "swap-exact": ("swap", "--plan", "exact"),
+    "swap-hnsw": ("swap", "--plan", "hnsw"),
+    "backlog": ("backlog",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

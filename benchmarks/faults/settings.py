@@ -7,14 +7,13 @@ import os
 from pathlib import Path
 
 from project.settings import *  # noqa: F403
-from project.settings import CELERY_BROKER_TRANSPORT_OPTIONS, DATA, INSTALLED_APPS
+from project.settings import DATA, INSTALLED_APPS
 
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
 Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-if patience := os.environ.get("FAULTS_BROKER_PATIENCE"):
-    CELERY_BROKER_TRANSPORT_OPTIONS["socket_timeout"] = float(patience)
+globals().update(json.loads(os.environ.get("FAULTS_SETTINGS", "{}")))
 MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
