@@ -98,7 +98,8 @@ def owe_all(generation: Generation) -> None:
 def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
     """Make a generation the one that searches use, and retire the one before it, in one transaction.
 
-    Raises NotReady while it lacks a vector that the active one has, unless `unfinished`.
+    Raises NotReady while it lacks a vector that the active one has, unless `unfinished`, and MediaSearchError where it
+    is retired, perhaps to be deleted at this moment: `reopen` it first.
     """
     with transaction.atomic(using=_database()):
         _lock()
@@ -107,9 +108,9 @@ def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
         active = Generation.objects.filter(state=Generation.State.ACTIVE).exclude(pk=generation.pk)
         Job.objects.filter(generation__in=active, state=Job.State.PENDING).delete()
         active.update(state=Generation.State.RETIRED, retired_at=Now())
-        Generation.objects.filter(pk=generation.pk).update(
-            state=Generation.State.ACTIVE, activated_at=Now(), retired_at=None
-        )
+        usable = Generation.objects.filter(pk=generation.pk).exclude(state=Generation.State.RETIRED)
+        if not usable.update(state=Generation.State.ACTIVE, activated_at=Now(), retired_at=None):
+            raise MediaSearchError(f"Generation {generation.pk} was retired or deleted meanwhile.")
         doorbell.ring_on_commit([doorbell.QUERY])
     generation.refresh_from_db()
     extra = {"event": "activated", "generation": generation.pk, "fingerprint": generation.fingerprint}

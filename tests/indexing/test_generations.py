@@ -201,6 +201,15 @@ def test_forget__not_one_that_was_activated_meanwhile(active_generation: Generat
 
 
 @pytest.mark.django_db(transaction=True)
+def test_activate__not_one_that_is_deleted_meanwhile(active_generation: Generation) -> None:
+    building = other()
+    generations.forget(Generation.objects.get(pk=building.pk))
+    with pytest.raises(MediaSearchError, match="retired or deleted"):
+        generations.activate(building, unfinished=True)
+    assert Generation.objects.active() == active_generation
+
+
+@pytest.mark.django_db(transaction=True)
 def test_forget__an_upload_at_the_same_moment_goes_through(
     active_generation: Generation, make_asset: MakeAsset
 ) -> None:
