@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.core.files.storage import Storage, storages
-from django.db import models
+from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -49,6 +49,8 @@ class Asset(models.Model):
     TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "B", "ocr_text": "C"}
     #: A picture is found by its own row; it does not count as "used" by it. Read by Wagtail.
     wagtail_reference_index_ignore = True
+    #: How urgent the jobs are that follow from saving this object; None: as those of an upload.
+    owed_priority: int | None = None
 
     source = models.SlugField(_("source"), default=LIBRARY, editable=False)
     object_id = models.BigIntegerField(null=True, blank=True, editable=False)
@@ -113,12 +115,15 @@ class Asset(models.Model):
         return self.title or (self.file.name or "").rpartition("/")[2] or f"{self.source} {self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store the row with its text vector, so that the two can't differ."""
+        """Store the row with its text vector, so that the two can't differ, and with what is owed to it."""
         self.prepare()
         if (only := kwargs.get("update_fields")) is not None:
             derived = {"text_vector"} if set(only) & {*self.TEXT_WEIGHTS, "language"} else set()
             kwargs["update_fields"] = {*only, *derived} | ({"file_version"} if "file" in only else set())
-        super().save(*args, **kwargs)
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        # Its jobs are written on post_save, which Django sends when the row is committed already, unless in here.
+        with transaction.atomic(using=using, savepoint=False):
+            super().save(*args, **kwargs)
 
     def prepare(self) -> None:
         """Set what follows from other fields."""

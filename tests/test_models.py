@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.core.files.base import ContentFile
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
+from mediasearch.querysets import JobQuerySet
 from tests.conftest import MakeAsset, picture
 
 
@@ -22,6 +25,17 @@ def test_migrations__are_whole(db: None) -> None:
 def test_asset__str(make_asset: MakeAsset) -> None:
     assert str(make_asset(name="cat.png")).startswith("cat")
     assert str(make_asset(title="A cat")) == "A cat"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_asset__is_committed_with_its_jobs(make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*args: Any, **kwargs: Any) -> int:
+        raise OperationalError("The process ends here.")
+
+    monkeypatch.setattr(JobQuerySet, "owe", lost)
+    with pytest.raises(OperationalError):
+        make_asset()
+    assert not Asset.objects.exists()
 
 
 def test_text_vector__follows_every_save(make_asset: MakeAsset) -> None:

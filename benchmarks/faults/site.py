@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,11 +70,15 @@ class Site:
 
 @contextmanager
 def running(
-    *names: str, settings: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+    *names: str,
+    settings: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    more: Iterable[Program] = (),
 ) -> Iterator[Site]:
     """Start PostgreSQL, Valkey without persistence and the named programs, with Django loaded in this process.
 
-    `settings` are keys of MEDIASEARCH, `environment` goes to all processes. May be entered once in a process.
+    `settings` are keys of MEDIASEARCH, `environment` goes to all processes, `more` are programs that may be named as
+    the site's own. May be entered once in a process.
     """
     folder = Path(tempfile.mkdtemp(prefix="mediasearch-faults-"))
     (folder / "logs").mkdir()
@@ -93,7 +97,7 @@ def running(
         "PYTHONUNBUFFERED": "1",
         **(environment or {}),
     }
-    programs = [service("postgres", database), service("valkey", broker), *site(folder), _without_celery()]
+    programs = [service("postgres", database), service("valkey", broker), *site(folder), _without_celery(), *more]
     supervisor = Supervisor(folder, programs, os.environ | {leftovers.MARK: str(folder)})
     try:
         supervisor.wait()
@@ -163,3 +167,11 @@ def until(condition: Callable[[], object], seconds: float, every: float = 0.1) -
             return None
         time.sleep(every)
     return time.monotonic() - started
+
+
+def await_model(seconds: float = 60.0) -> None:
+    """Wait until a worker has loaded the model and made the first generation. Raises TimeoutError."""
+    from mediasearch.models import Generation
+
+    if until(Generation.objects.active, seconds) is None:
+        raise TimeoutError(f"No worker made a generation within {seconds:g} s; FAULTS_KEEP=1 keeps the logs.")

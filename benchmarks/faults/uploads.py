@@ -32,6 +32,21 @@ def upload(number: int) -> int:
     return Asset.objects.create(title=title, file=ContentFile(picture(number), name=f"{number}.png")).pk
 
 
+def waits() -> list[float]:
+    """Return the seconds from each upload's commit until all was done, by PostgreSQL's clock; inf where it is not."""
+    from django.db.models import Count, Max, Min, Q
+
+    from mediasearch.models import Asset
+
+    known = Asset.objects.order_by("pk").annotate(
+        left=Count("jobs", filter=~Q(jobs__state="done")), came=Min("jobs__created_at"), over=Max("jobs__finished_at")
+    )
+    return [
+        float("inf") if left or over is None else (over - came).total_seconds()
+        for left, came, over in known.values_list("left", "came", "over")
+    ]
+
+
 class Uploading(threading.Thread):
     """Uploads pictures one after another, at most so many a second, while `may` answers True."""
 

@@ -38,7 +38,7 @@ EXPIRES = 60.0
 GAP = 0.1
 """Seconds between two messages of one process for one queue: what is asked for in between is one ring."""
 CHANNEL = "mediasearch"
-"""On which PostgreSQL notifies; the payload is a queue."""
+"""On which PostgreSQL notifies; the payload names the queues, separated by commas: one notification rings all."""
 _LAST_MOMENT = 2.0
 
 
@@ -73,9 +73,15 @@ def ring(queues: Iterable[str]) -> None:
         current_app.tasks[DRAIN].apply(args=[queue], throw=True)
 
 
+def concerns(payload: str, queues: Iterable[str]) -> bool:
+    """Does a notification ring for one of these queues?"""
+    return not set(queues).isdisjoint(payload.split(","))
+
+
 def _notify(queues: Iterable[str]) -> None:
-    with connections[router.db_for_write(Job)].cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, queue) FROM unnest(%s::text[]) AS queue", [CHANNEL, sorted(set(queues))])
+    if payload := ",".join(sorted(set(queues))):
+        with connections[router.db_for_write(Job)].cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
 
 
 class _Ringer:

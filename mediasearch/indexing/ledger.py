@@ -46,6 +46,26 @@ class Claim:
     attempts: int
     suspect: bool = False
     """Was it lost in a crash before? Then it is the only claim of its batch."""
+    priority: int = Job.UPLOAD
+
+
+def urgency(stages: Sequence[Stage]) -> dict[Stage, int]:
+    """Return the priority of the most urgent due job of each stage; a stage that has none, or rests, is left out."""
+    table, pauses = Job._meta.db_table, Pause._meta.db_table
+    with connections[_database()].cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT asked.stage, first.priority
+            FROM unnest(%s::text[]) AS asked (stage), LATERAL (
+                SELECT priority FROM {table}
+                WHERE state = 'pending' AND stage = asked.stage AND due_at <= statement_timestamp()
+                ORDER BY priority, due_at, id LIMIT 1) AS first
+            WHERE NOT EXISTS (SELECT 1 FROM {pauses} AS pause
+                              WHERE pause.stage = asked.stage AND until > statement_timestamp())
+            """,
+            [[str(stage) for stage in stages]],
+        )
+        return {Stage(stage): priority for stage, priority in cursor.fetchall()}
 
 
 def claim(stage: Stage, limit: int) -> list[Claim]:
@@ -83,7 +103,7 @@ def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> l
                   AND suspect = %s AND generation_id IS NOT DISTINCT FROM %s
                   AND NOT EXISTS (SELECT 1 FROM {pauses} WHERE stage = %s AND until > clock_timestamp())
                 ORDER BY priority, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
-            RETURNING id, asset_id, generation_id, attempts, suspect
+            RETURNING id, asset_id, generation_id, attempts, suspect, priority
             """,
             [
                 token,
@@ -96,7 +116,7 @@ def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> l
             ],
         )
         rows = cursor.fetchall()
-    return [Claim(job, asset, stage, gen, token, attempts, alone) for job, asset, gen, attempts, alone in sorted(rows)]
+    return [Claim(job, asset, stage, gen, token, *others) for job, asset, gen, *others in sorted(rows)]
 
 
 def renew(claims: Sequence[Claim]) -> None:

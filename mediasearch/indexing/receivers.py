@@ -21,7 +21,7 @@ def connect() -> None:
 def saved(sender: type[Asset], instance: Asset, raw: bool, using: str, **_: Any) -> None:
     """Owe the asset whatever its change calls for, and ring when that is committed."""
     if not raw:
-        owed = Job.objects.using(using).owe([instance])
+        owed = Job.objects.using(using).owe([instance], priority=instance.owed_priority)
         if owed:
             doorbell.ring_on_commit()
 

@@ -62,5 +62,5 @@ def _listen(queues: Collection[str], seconds: float) -> None:
         session.execute(f"LISTEN {doorbell.CHANNEL}")
         session.mediasearch_listens = True
     for notify in session.notifies(timeout=seconds):
-        if notify.payload in queues:
+        if doorbell.concerns(notify.payload, queues):
             return

@@ -8,7 +8,7 @@ that all pictures need. `write` stores the values, in the transaction that close
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, ClassVar
@@ -66,6 +66,14 @@ def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[Asset, bytes]
     return results
 
 
+def _to_write(done: Sequence[tuple[Claim, Any]]) -> Iterator[tuple[Asset, Any]]:
+    """Yield each asset as it is now, with its result; what its saving leads to is as urgent as this job was."""
+    assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
+    for claim, result in done:
+        assets[claim.asset].owed_priority = claim.priority
+        yield assets[claim.asset], result
+
+
 class Inspect(Work):
     """Hashes, size, metadata and thumbnail. What people wrote is never replaced by what the file says."""
 
@@ -87,9 +95,7 @@ class Inspect(Work):
         return found | {"thumbnail": name}
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
-        assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
-        for claim, found in done:
-            asset = assets[claim.asset]
+        for asset, found in _to_write(done):
             written = self._adopt(asset, found["metadata"])
             measured = {field: value for field, value in found.items() if field != "metadata"}
             for field, value in measured.items():
@@ -138,9 +144,7 @@ class Read(Work):
         return reading.text.replace("\x00", ""), [asdict(word) for word in reading.words]
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
-        assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
-        for claim, (text, words) in done:
-            asset = assets[claim.asset]
+        for asset, (text, words) in _to_write(done):
             asset.ocr_text, asset.ocr_words = text, words
             asset.save(update_fields=["ocr_text", "ocr_words", "modified_at"])
 
@@ -165,9 +169,7 @@ class Describe(Work):
         return _in_places(opened, _is_image, captioner.describe)
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
-        assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
-        for claim, caption in done:
-            asset = assets[claim.asset]
+        for asset, caption in _to_write(done):
             asset.caption, asset.caption_source = caption, "captioner"
             asset.save(update_fields=["caption", "caption_source", "modified_at"])
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from mediasearch.exceptions import Unavailable
-from mediasearch.indexing import generations
+from mediasearch.indexing import generations, ledger
 from mediasearch.indexing.batch import Batch, pause, take
 from mediasearch.indexing.lanes import Lanes, patiently
 from mediasearch.indexing.stages import NEEDS_ENCODER
-from mediasearch.models import Pause, Stage
+from mediasearch.models import Job, Pause, Stage
 
 SECONDS = 30.0
 """How long one call of `drain` goes on while there is work, so that others get their turn."""
@@ -62,16 +62,26 @@ def warm(stages: Sequence[Stage]) -> None:
 
 
 class _Turns:
-    """Goes round the stages, so that none waits for another's end."""
+    """Which stage is next.
+
+    An upload waits for no back-fill, and its stages come in the order in which they were given, those first that
+    people wait for. In a back-fill each stage has its turn, so that none waits for another's end.
+    """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._stages = list(stages)
+        self._turns = list(stages)
 
     def next(self) -> Batch | None:
-        """Return the next stage's batch, opened; None when no stage has anything due."""
-        for _ in range(len(self._stages)):
-            stage = self._stages.pop(0)
-            self._stages.append(stage)
+        """Return the next batch, opened; None when no stage has anything due."""
+        for stage in self._order():
             if batch := take(stage):
+                self._turns.remove(stage)
+                self._turns.append(stage)
                 return batch
         return None
+
+    def _order(self) -> list[Stage]:
+        priority = ledger.urgency(self._stages)
+        places = {stage: self._stages if priority[stage] <= Job.UPLOAD else self._turns for stage in priority}
+        return sorted(priority, key=lambda stage: (priority[stage], places[stage].index(stage)))

@@ -10,7 +10,7 @@ from django.core.files.storage import storages
 from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features.fake import FakeEncoder
-from mediasearch.indexing import stages, worker
+from mediasearch.indexing import ledger, stages, worker
 from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage
 from tests.conftest import MakeAsset, picture
 from tests.features.test_metadata import XMP
@@ -194,3 +194,54 @@ def test_deleting__leaves_no_file(
     with django_capture_on_commit_callbacks(execute=True):
         twin.delete()
     assert not storage.exists(twin.thumbnail)
+
+
+EMBED = [Stage.EMBED_IMAGE, Stage.EMBED_CAPTION, Stage.DESCRIBE]
+CAPTIONER = {"CAPTIONER": {"BACKEND": "mediasearch.features.fake.FakeCaptioner"}}
+
+
+def taken(turns: worker._Turns, batches: int) -> list[tuple[str, list[int]]]:
+    """The stages and the assets of the next batches."""
+    found = [turns.next() for _ in range(batches)]
+    return [(batch.work.stage, [claim.asset for claim in batch.claims]) for batch in found if batch]
+
+
+def test_turns__an_upload_waits_for_no_backfill(
+    active_generation: Generation, make_asset: MakeAsset, settings: Any
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | CAPTIONER | {"BATCH_SIZE": 2}
+    ledger.reindex([make_asset(caption="blue") for _ in range(6)])
+    turns = worker._Turns(EMBED)
+    assert taken(turns, 1)[0][0] == "embed_image"
+    upload = make_asset(caption="red")
+    batches = taken(turns, 3)
+    assert [stage for stage, _ in batches] == ["embed_image", "embed_caption", "describe"]
+    assert all(upload.pk in assets and len(assets) == 2 for _, assets in batches)
+
+
+def test_turns__a_backfill_goes_round_the_stages(
+    active_generation: Generation, make_asset: MakeAsset, settings: Any
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | CAPTIONER | {"BATCH_SIZE": 1}
+    ledger.reindex([make_asset(caption="blue") for _ in range(2)])
+    stages_taken = [stage for stage, _ in taken(worker._Turns(EMBED), 7)]
+    assert stages_taken == ["embed_image", "embed_caption", "describe"] * 2
+
+
+def test_turns__a_stage_that_rests_is_left_out(active_generation: Generation, make_asset: MakeAsset) -> None:
+    make_asset(caption="blue")
+    ledger.pause(Stage.EMBED_IMAGE, EncoderUnavailable("The weights are gone."))
+    assert [stage for stage, _ in taken(worker._Turns(EMBED), 2)] == ["embed_caption"]
+
+
+def test_drain__what_a_backfill_leads_to_is_no_more_urgent_than_it(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Index, settings: Any
+) -> None:
+    asset = make_asset()
+    index_all()
+    settings.MEDIASEARCH = settings.MEDIASEARCH | CAPTIONER
+    ledger.reindex([asset], [Stage.DESCRIBE])
+    index_all()
+    job = asset.jobs.get(stage=Stage.EMBED_CAPTION)
+    assert Embedding.objects.get(asset=asset).caption is not None
+    assert (job.state, job.priority) == ("done", Job.BACKFILL)

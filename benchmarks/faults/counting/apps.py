@@ -1,8 +1,10 @@
-"""Each doorbell that any process rings is one byte in a file."""
+"""Each doorbell that any process rings is one byte in a file, and each event that it logs a line in another."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from celery.signals import before_task_publish
@@ -14,14 +16,18 @@ class CountingConfig(AppConfig):
     label = "faults_counting"
 
     def ready(self) -> None:
+        from benchmarks.faults.counting import notes
         from mediasearch.indexing import doorbell
+
+        logging.getLogger("mediasearch").addHandler(notes.Handler())
 
         before_task_publish.connect(_count, sender=doorbell.DRAIN, weak=False)
         notify = doorbell._notify
 
-        def counted(*args: Any) -> None:
-            _count()
-            notify(*args)
+        def counted(queues: Iterable[str]) -> None:
+            if wanted := set(queues):
+                _count()
+                notify(wanted)
 
         doorbell._notify = counted
 
