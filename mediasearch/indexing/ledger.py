@@ -6,7 +6,6 @@ Every time in here is the database's own, so that a worker's clock is no part of
 from __future__ import annotations
 
 import logging
-import random
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -20,13 +19,10 @@ from django.db.models.functions import Now
 
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
-from mediasearch.indexing import doorbell
+from mediasearch.indexing import clock, doorbell
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 
 logger = logging.getLogger(__name__)
-FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
-REST = timedelta(seconds=15)
-"""How long a stage pauses before something that was down is tried again."""
 GRACE = timedelta(seconds=15)
 """How long after the database server's start leases are not ended: who held them may still have results to write."""
 SWEEP_LOCK = 0x6D656469
@@ -177,8 +173,8 @@ def pause(stage: Stage, fault: Unavailable) -> None:
     """Rest a stage for a while, with the reason where people see it."""
     Pause.objects.update_or_create(
         stage=stage,
-        defaults={"reason": str(fault), "until": Now() + REST},
-        create_defaults={"reason": str(fault), "until": Now() + REST, "since": Now()},
+        defaults={"reason": str(fault), "until": Now() + clock.REST},
+        create_defaults={"reason": str(fault), "until": Now() + clock.REST, "since": Now()},
     )
 
 
@@ -217,23 +213,24 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
             if not cursor.fetchone()[0]:
                 return []
-        _take_back()
+        found = clock.mend(using) | _take_back()
         if thoroughly:
             Job.objects.owe(list(Asset.objects.lacking_jobs()[:_SWEPT_AT_ONCE]), priority=Job.BACKFILL)
         paused = set(Pause.objects.current().values_list("stage", flat=True))
-        waiting = Job.objects.due().filter(due_at__lte=Now() - timedelta(seconds=1))
+        waiting = Job.objects.due().filter(due_at__lte=Now() - timedelta(seconds=1))  # Newer work has rung for itself.
         return [
             queue
             for queue, stages in doorbell.QUEUES.items()
-            if waiting.filter(stage__in=[s for s in stages if s not in paused]).exists()
+            if (unpaused := set(stages) - paused) & found
+            or waiting.filter(stage__in=unpaused).exists()
             or (Stage.EMBED_IMAGE in stages and Generation.objects.active() is None)
         ]
 
 
-def _take_back() -> None:
-    """End leases that ran out: the worker is gone, perhaps because of this very picture."""
+def _take_back() -> set[str]:
+    """End leases that ran out: the worker is gone, perhaps because of this very picture. Return their stages."""
     if Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now()).exists() and _just_started():
-        return
+        return set()
     lost = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
     taken = lost.select_for_update(skip_locked=True).values_list("pk", "stage", "attempts")[:_SWEPT_AT_ONCE]
     rows = list(taken)
@@ -263,12 +260,15 @@ def _take_back() -> None:
             extra={"event": "lost", "stage": stage, **outcomes},
         )  # fmt: skip
         Tally.objects.using(_database()).count_up(stage, outcomes)
+    return {stage for _, stage, _ in rows}
 
 
 def _just_started() -> bool:
     with connections[_database()].cursor() as cursor:
+        # A start that lies ahead is one before the clock was set back.
         cursor.execute(
-            "SELECT clock_timestamp() - pg_postmaster_start_time() < %s::interval", [f"{GRACE.total_seconds()} seconds"]
+            "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) BETWEEN 0 AND %s",
+            [GRACE.total_seconds()],
         )
         return bool(cursor.fetchone()[0])
 
@@ -281,7 +281,7 @@ def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
 
 def _retry(c: Claim, error: str, *, suspect: bool = False, wait: float | None = None) -> None:
     if wait is None:
-        wait = min(FIRST_DELAY * 2 ** (c.attempts - 1), LONGEST_DELAY) * random.uniform(0.8, 1.2)
+        wait = clock.delay(c.attempts)
     Job.objects.filter(pk=c.job).update(
         state=Job.State.PENDING,
         error=error,
