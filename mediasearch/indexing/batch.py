@@ -76,7 +76,8 @@ class Batch:
 
     def _write(self) -> int:
         done = ledger.settle(self.claims, self._values, self.work.write)
-        ledger.resume(self.work.stage)
+        if not any(isinstance(value, Unavailable) for value in self._values):
+            ledger.resume(self.work.stage)
         stage, claimed, seconds = str(self.work.stage), len(self.claims), time.monotonic() - self._started
         fields = {
             "event": "batch", "stage": stage, "generation": self.claims[0].generation if self.claims else None,

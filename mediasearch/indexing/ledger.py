@@ -108,8 +108,8 @@ def settle(
 ) -> int:
     """Write results and what became of their jobs, in one transaction; return how many were done.
 
-    A result is a value for `write`, a Skip, or the error that the stage met. What is no longer ours, because its
-    lease ended or its input changed, is dropped.
+    A result is a value for `write`, a Skip, or the error that the stage met; one that is nobody's fault gives the claim
+    back, to come again alone. What is no longer ours, because its lease ended or its input changed, is dropped.
     """
     with transaction.atomic(using=_database()):
         # Assets before jobs, as whoever saves an asset locks them: two orders would be a deadlock.
@@ -126,6 +126,9 @@ def settle(
             if isinstance(result, Skip):
                 _close([c], Job.State.SKIPPED, result.reason)
                 outcomes["skipped"] += 1
+            elif isinstance(result, Unavailable):
+                release([c], str(result), suspect=True)
+                _log_error(c, result, final=False)
             elif isinstance(result, MediaSearchError):
                 final = isinstance(result, Refused) or c.attempts >= conf.settings().max_claims
                 if final:
@@ -146,11 +149,12 @@ class Skip:
     reason: str
 
 
-def release(claims: Sequence[Claim], reason: str) -> None:
-    """Give claims back unused, as if they had never been made."""
+def release(claims: Sequence[Claim], reason: str, *, suspect: bool = False) -> None:
+    """Give claims back unused, as if they had never been made; as suspects, each comes again alone."""
     _ours(claims).update(
-        state=Job.State.PENDING, attempts=F("attempts") - 1, token=None, lease_until=None, error=reason, due_at=Now()
-    )
+        state=Job.State.PENDING, attempts=F("attempts") - 1, token=None, lease_until=None, error=reason, due_at=Now(),
+        **({"suspect": True} if suspect else {}),
+    )  # fmt: skip
 
 
 def suspect(claims: Sequence[Claim], reason: str) -> None:
