@@ -7,7 +7,7 @@ MediaSearchError
     DecoderCrashed          this file killed the process that opened it; it is tried again, and not for ever
     FileUnreadable          its storage gives out other files; it is tried again, and not for ever
     Unavailable             something shared is down; trying later helps
-        EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable
+        EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable, DatabaseFull
         StorageUnavailable  some files can't be read
             ThumbnailsUnavailable  thumbnails can't be written
     NotReady                a generation that searches can't use yet
@@ -84,6 +84,10 @@ class StorageUnavailable(Unavailable):
 
 class ThumbnailsUnavailable(StorageUnavailable):
     """The file storage takes no thumbnails."""
+
+
+class DatabaseFull(Unavailable):
+    """PostgreSQL has no room for what was computed."""
 
 
 class SandboxUnavailable(Unavailable):

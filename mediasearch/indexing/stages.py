@@ -44,6 +44,10 @@ class Work(ABC):
         """Return the result of each asset."""
         return opened
 
+    def probe(self, claims: Sequence[Claim]) -> None:
+        """Run the model on something of our own. Raises whatever that raises."""
+        return None
+
     @abstractmethod
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None: ...
 
@@ -171,6 +175,10 @@ class Describe(Work):
             return opened
         return _in_places(opened, _is_image, captioner.describe)
 
+    def probe(self, claims: Sequence[Claim]) -> None:
+        if captioner := encoders.captioner():
+            captioner.describe([_plain(384)])
+
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
         for claim, caption in done:
@@ -202,6 +210,10 @@ class EmbedImage(Work):
     def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
         return _in_places(opened, _is_image, _encoders(claims).image.encode_images)
 
+    def probe(self, claims: Sequence[Claim]) -> None:
+        encoder = _encoders(claims).image
+        encoder.encode_images([_plain(2 * encoder.input_size)])
+
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("image", done)
 
@@ -216,8 +228,15 @@ class EmbedCaption(Work):
         captions = [language.readable(asset.caption, encoder.languages) or None for asset in opened]
         return _in_places(captions, lambda caption: caption is not None, encoder.encode_texts)
 
+    def probe(self, claims: Sequence[Claim]) -> None:
+        _encoders(claims).caption.encode_texts(["a picture"])
+
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("caption", done)
+
+
+def _plain(side: int) -> Image.Image:
+    return Image.new("RGB", (side, side), "grey")
 
 
 def _is_image(value: Any) -> bool:

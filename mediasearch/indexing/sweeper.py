@@ -31,6 +31,8 @@ class Sweeper(threading.Thread):
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The sweep could not use the database: %s", error)
                 connections.close_all()
+            except Exception:  # A worker whose sweep had ended would never again take back what was lost.
+                logger.exception("The sweep failed; it is tried again.")
             else:
                 if thoroughly:
                     thorough_at = time.monotonic() + THOROUGHLY_EVERY

@@ -133,3 +133,21 @@ def test_ring__a_process_rings_a_queue_ten_times_a_second_at_most(rung: list[str
         time.sleep(0.001)
     settle()
     assert 2 <= len(rung) <= 12
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), RuntimeError("MISCONF Errors writing to the AOF file")])
+def test_publish__whatever_the_broker_raises_the_next_ring_is_tried(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(task: str, *args: Any, **options: Any) -> None:
+        asked.append(task)
+        raise error
+
+    monkeypatch.setattr(doorbell.current_app, "send_task", refuse)
+    monkeypatch.setattr(doorbell, "_publish", PUBLISH)
+    for _ in range(2):
+        doorbell._ringer().ring(["mediasearch.read"])
+        settle()
+    assert asked == [doorbell.DRAIN] * 2
