@@ -16,7 +16,7 @@ from django.db import Error
 
 from mediasearch import conf
 from mediasearch.exceptions import DatabaseFull, Unavailable
-from mediasearch.indexing import ledger, outage
+from mediasearch.indexing import ledger, outage, owners
 from mediasearch.indexing.lanes import patiently
 from mediasearch.indexing.ledger import Claim
 from mediasearch.indexing.stages import WORKS, Work
@@ -52,8 +52,9 @@ class Batch:
         """Run the model."""
         if self._fault is None:
             self.keep()
-            self._attempt(lambda: self.work.compute(self.claims, self._values))
-            self._look_at_the_model()
+            with owners.computing(self.claims[0].token if self.claims else None):
+                self._attempt(lambda: self.work.compute(self.claims, self._values))
+                self._look_at_the_model()
 
     def keep(self) -> None:
         """Extend the lease now and then, long before it is over."""

@@ -19,12 +19,10 @@ from django.db.models.functions import Now
 
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
-from mediasearch.indexing import clock, doorbell
+from mediasearch.indexing import clock, doorbell, losses, owners
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 
 logger = logging.getLogger(__name__)
-GRACE = timedelta(seconds=15)
-"""How long after the database server's start leases are not ended: who held them may still have results to write."""
 SWEEP_LOCK = 0x6D656469
 _SWEPT_AT_ONCE = 500
 _TRIES = 3
@@ -65,7 +63,7 @@ def _most_urgent(stage: Stage) -> tuple[bool, int | None] | None:
 
 
 def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> list[Claim]:
-    token = uuid.uuid4()
+    token = owners.token()
     table, pauses = Job._meta.db_table, Pause._meta.db_table
     with connections[_database()].cursor() as cursor:
         cursor.execute(
@@ -212,12 +210,13 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
     return at once.
     """
     using = _database()
-    with transaction.atomic(using=using):
+    with owners.ended() as ended, transaction.atomic(using=using):
         with connections[using].cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
             if not cursor.fetchone()[0]:
+                ended.clear()
                 return []
-        found = clock.mend(using) | _take_back()
+        found = clock.mend(using) | losses.take_back(ended)
         if thoroughly:
             Job.objects.owe(list(Asset.objects.lacking_jobs()[:_SWEPT_AT_ONCE]), priority=Job.BACKFILL)
         paused = set(Pause.objects.current().values_list("stage", flat=True))
@@ -229,52 +228,6 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
             or waiting.filter(stage__in=unpaused).exists()
             or (Stage.EMBED_IMAGE in stages and Generation.objects.active() is None)
         ]
-
-
-def _take_back() -> set[str]:
-    """End leases that ran out: the worker is gone, perhaps because of this very picture. Return their stages."""
-    if Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now()).exists() and _just_started():
-        return set()
-    lost = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
-    taken = lost.select_for_update(skip_locked=True).values_list("pk", "stage", "attempts")[:_SWEPT_AT_ONCE]
-    rows = list(taken)
-    ids = [pk for pk, _, _ in rows]
-    spent = Job.objects.filter(pk__in=ids, attempts__gte=conf.settings().max_claims)
-    spent.update(
-        state=Job.State.FAILED,
-        error="The worker was lost each time while it held this job.",
-        token=None,
-        lease_until=None,
-        finished_at=Now(),
-    )
-    Job.objects.filter(pk__in=ids, state=Job.State.RUNNING).update(
-        state=Job.State.PENDING,
-        suspect=True,
-        token=None,
-        lease_until=None,
-        due_at=Now(),
-        error="The worker was lost while it held this job.",
-    )
-    last = conf.settings().max_claims
-    for stage in sorted({stage for _, stage, _ in rows}):
-        spent_claims = [attempts >= last for _, its, attempts in rows if its == stage]
-        outcomes = {"lost": len(spent_claims), "failed": sum(spent_claims)}
-        logger.warning(
-            "%s: %d jobs of a lost worker taken back, %d of them given up", stage, outcomes["lost"], outcomes["failed"],
-            extra={"event": "lost", "stage": stage, **outcomes},
-        )  # fmt: skip
-        Tally.objects.using(_database()).count_up(stage, outcomes)
-    return {stage for _, stage, _ in rows}
-
-
-def _just_started() -> bool:
-    with connections[_database()].cursor() as cursor:
-        # A start that lies ahead is one before the clock was set back.
-        cursor.execute(
-            "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) BETWEEN 0 AND %s",
-            [GRACE.total_seconds()],
-        )
-        return bool(cursor.fetchone()[0])
 
 
 def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:

@@ -16,7 +16,7 @@ EVERY, THOROUGHLY_EVERY = 5.0, 60.0
 
 
 class Sweeper(threading.Thread):
-    """Sweeps until it is stopped; a database that is away is no reason to give up."""
+    """Sweeps, at once and until it is stopped; a database that is away is no reason to give up."""
 
     def __init__(self) -> None:
         super().__init__(name="mediasearch-sweep", daemon=True)
@@ -24,7 +24,7 @@ class Sweeper(threading.Thread):
 
     def run(self) -> None:
         thorough_at = 0.0
-        while not self._stop_asked.wait(EVERY):
+        while not self._stop_asked.is_set():
             thoroughly = time.monotonic() >= thorough_at
             try:
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
@@ -38,6 +38,7 @@ class Sweeper(threading.Thread):
                     thorough_at = time.monotonic() + THOROUGHLY_EVERY
             finally:
                 close_old_connections()
+            self._stop_asked.wait(EVERY)
         connections.close_all()
 
     def stop(self) -> None:
