@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
 
 from mediasearch import conf, fulltext
+from mediasearch.features import titles
 from mediasearch.querysets import AssetQuerySet, GenerationQuerySet, JobQuerySet, PauseQuerySet, TallyQuerySet
 
 LIBRARY = "library"
@@ -133,9 +134,15 @@ class Asset(models.Model):
         value = getattr(self, name)
         return "\n".join(value) if isinstance(value, list) else value
 
+    @property
+    def description(self) -> str:
+        """What people, or a captioner, say of the picture, line by line: its caption vector is made of this."""
+        said = (titles.words(self.title), self.alt_text.strip(), self.caption.strip())
+        return "\n".join(dict.fromkeys(line for line in said if line))
+
     def input_key(self, stage: str) -> str:
         """Return a name for what a stage reads; where it has not changed, there is nothing to do."""
-        read = self.caption if stage == Stage.EMBED_CAPTION else self.file_version
+        read = self.description if stage == Stage.EMBED_CAPTION else self.file_version
         return hashlib.sha256(read.encode()).hexdigest()[:32] if read else ""
 
 

@@ -19,16 +19,23 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     """Assets, whose text vectors and jobs follow whichever way they are written."""
 
     def update(self, **kwargs: Any) -> int:
-        """As in Django; where a text changes, its text vector changes in the same transaction."""
-        if not set(kwargs) & {*self.model.TEXT_WEIGHTS, "language"} or "text_vector" in kwargs:
+        """As in Django; where a text or a file changes, text vector and jobs follow in the same transaction."""
+        from mediasearch.models import Job
+
+        watched = {*self.model.TEXT_WEIGHTS, "language", "file", "file_version"}
+        if not set(kwargs) & watched or "text_vector" in kwargs:
             return super().update(**kwargs)
         with transaction.atomic(using=self.db):
             ids = list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
             changed = self.model.objects.using(self.db).filter(pk__in=ids)
             count = super(AssetQuerySet, changed).update(**kwargs)
-            for asset in changed.iterator(chunk_size=_CHUNK):
-                asset.prepare()
-                changed.filter(pk=asset.pk).update(text_vector=asset.text_vector)
+            for start in range(0, len(ids), _CHUNK):
+                assets = list(self.model.objects.using(self.db).filter(pk__in=ids[start : start + _CHUNK]))
+                for asset in assets:
+                    asset.prepare()
+                    derived = {"text_vector": asset.text_vector, "file_version": asset.file_version}
+                    changed.filter(pk=asset.pk).update(**derived)
+                Job.objects.using(self.db).owe(assets)
         return count
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -172,7 +179,7 @@ def owed_stages() -> list[str]:
 def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority: int, force: bool) -> int:
     """Insert jobs, or make them due again where their input changed; a running one loses its token, and so its claim.
 
-    A job with nothing to read (no caption) is written as done, so that only a change wakes a worker.
+    A job with nothing to read (no description) is written as done, so that only a change wakes a worker.
     """
     from mediasearch.models import Job
 

@@ -91,7 +91,7 @@ def test_add__refuses_what_is_too_large(admin_client: Client, settings: Any) -> 
     assert not Asset.objects.exists()
 
 
-def test_change__of_a_title_keeps_everything_else(
+def test_change__of_a_title_owes_the_caption_vector_alone(
     admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
 ) -> None:
     asset = make_asset("red", title="Old", tags=["a"], alt_text="alt")
@@ -104,7 +104,7 @@ def test_change__of_a_title_keeps_everything_else(
     assert now.title == "New"
     for name in ("file", "tags", "alt_text", "ocr_text", "ocr_words", "content_hash", "thumbnail", "width", "owner"):
         assert getattr(now, name) == getattr(asset, name), name
-    assert not Job.objects.filter(state=Job.State.PENDING).exists()
+    assert [job.stage for job in Job.objects.filter(state=Job.State.PENDING)] == [Stage.EMBED_CAPTION]
     assert "new" in str(Asset.objects.values_list("text_vector", flat=True).get())
 
 

@@ -100,3 +100,10 @@ def test_embedding__lies_in_its_row(db: None) -> None:
         assert set(cursor.fetchall()) == {("image", "m"), ("caption", "m")}
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'mediasearch_embedding'")
         assert cursor.fetchone()[0] == ["toast_tuple_target=8160"]
+
+
+def test_description__what_was_said_once_each(make_asset: MakeAsset) -> None:
+    asset = make_asset(title="red-bicycle.jpg", alt_text="A bicycle at a wall", caption="A bicycle at a wall")
+    assert asset.description == "red bicycle\nA bicycle at a wall"
+    asset.title, asset.alt_text, asset.caption = "IMG_1234", "", ""
+    assert asset.description == ""

@@ -219,13 +219,13 @@ class EmbedImage(Work):
 
 
 class EmbedCaption(Work):
-    """The caption vector, of those lines of the caption that the encoder can read."""
+    """The caption vector, of what title, alt text and caption say in a language that the encoder reads."""
 
     stage = Stage.EMBED_CAPTION
 
     def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
         encoder = _encoders(claims).caption
-        captions = [language.readable(asset.caption, encoder.languages) or None for asset in opened]
+        captions = [language.readable(asset.description, encoder.languages) or None for asset in opened]
         return _in_places(captions, lambda caption: caption is not None, encoder.encode_texts)
 
     def probe(self, claims: Sequence[Claim]) -> None:
