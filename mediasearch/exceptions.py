@@ -5,8 +5,11 @@ MediaSearchError
     Refused                 this file will never be indexed
         NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing, ReaderTimeout
     DecoderCrashed          this file killed the process that opened it; it is tried again, and not for ever
+    FileUnreadable          its storage gives out other files; it is tried again, and not for ever
     Unavailable             something shared is down; trying later helps
-        EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, StorageUnavailable, SandboxUnavailable
+        EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable, DatabaseFull
+        StorageUnavailable  some files can't be read
+            ThumbnailsUnavailable  thumbnails can't be written
     NotReady                a generation that searches can't use yet
     QueryError              a search that can't be run as asked
 """
@@ -55,6 +58,10 @@ class DecoderCrashed(MediaSearchError):
     """The process that opened this file died or took too long; it is tried again, and not for ever."""
 
 
+class FileUnreadable(MediaSearchError):
+    """This file can't be read, though others of its storage can; it is tried again, and not for ever."""
+
+
 class Unavailable(MediaSearchError):
     """Something that all pictures need is down."""
 
@@ -73,6 +80,14 @@ class CaptionerUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     """The file storage does not answer."""
+
+
+class ThumbnailsUnavailable(StorageUnavailable):
+    """The file storage takes no thumbnails."""
+
+
+class DatabaseFull(Unavailable):
+    """PostgreSQL has no room for what was computed."""
 
 
 class SandboxUnavailable(Unavailable):

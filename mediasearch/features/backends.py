@@ -32,9 +32,11 @@ def captioner(spec: Mapping[str, Any]) -> Captioner:
 def _encoder(key: str) -> Encoder:
     try:
         loaded: Encoder = Spec.parse(json.loads(key), "ENCODER").load()
-    except ImproperlySet as error:
-        raise EncoderUnavailable(str(error)) from error
-    _ = loaded.fingerprint  # Loads the weights now, so that a fault shows before pictures are claimed.
+        _ = loaded.fingerprint  # Loads the weights now, so that a fault shows before pictures are claimed.
+    except EncoderUnavailable:
+        raise
+    except Exception as error:  # Whatever a plug-in raises: no picture has a part in it.
+        raise EncoderUnavailable(_reason(error)) from error
     return loaded
 
 
@@ -42,6 +44,12 @@ def _encoder(key: str) -> Encoder:
 def _captioner(key: str) -> Captioner:
     try:
         loaded: Captioner = Spec.parse(json.loads(key), "CAPTIONER").load()
-    except ImproperlySet as error:
-        raise CaptionerUnavailable(str(error)) from error
+    except CaptionerUnavailable:
+        raise
+    except Exception as error:
+        raise CaptionerUnavailable(_reason(error)) from error
     return loaded
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ImproperlySet) else f"The model can't be loaded: {error!r}"

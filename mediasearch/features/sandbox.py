@@ -98,8 +98,8 @@ class Sandbox:
         package_root = str(Path(exceptions.__file__).resolve().parent.parent)
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         environment |= _ONE_THREAD | {"PYTHONPATH": os.pathsep.join([package_root, *filter(None, sys.path)])}
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
         try:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
             self._process = subprocess.Popen(
                 [_python(), "-P", "-m", "mediasearch.features.child", str(self.budget.memory)],
                 stdin=subprocess.PIPE,

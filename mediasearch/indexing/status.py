@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections, router
 
 from mediasearch import conf
-from mediasearch.indexing import ledger
+from mediasearch.indexing import clock
 from mediasearch.indexing.alarms import alarms
 from mediasearch.indexing.figures import Failure, GenerationStatus, Rest, StageStatus, Status
 from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage, Tally
@@ -49,13 +49,16 @@ def _stages() -> tuple[datetime, list[StageStatus]]:
                    min(due_at) AS oldest
             FROM {jobs} WHERE state = 'pending' GROUP BY stage
         ), held AS (
-            SELECT stage, count(*) AS running, max(lease_until) - %s * interval '1 second' AS claimed
-            FROM {jobs} WHERE state = 'running' GROUP BY stage
+            -- What lies ahead was written before the clock was set back, and is no sign of today.
+            SELECT stage, count(*) AS running,
+                   max(lease_until) FILTER (WHERE lease_until <= clock_timestamp() + lease) - min(lease) AS claimed
+            FROM {jobs}, (SELECT %s * interval '1 second' AS lease) AS _ WHERE state = 'running' GROUP BY stage
         ), failed AS (
             SELECT stage, count(*) AS failed FROM {jobs} WHERE state = 'failed' GROUP BY stage
         ), ended AS (
             SELECT stage, count(*) AS ended, min(finished_at) AS first, max(finished_at) AS last
-            FROM {jobs} WHERE finished_at > statement_timestamp() - %s * interval '1 second'
+            FROM {jobs} WHERE finished_at BETWEEN statement_timestamp() - %s * interval '1 second'
+                                              AND statement_timestamp()
                           AND state IN ('done', 'skipped', 'failed') GROUP BY stage
         ), ages AS (
             SELECT stage, pending, due, running, failed, ended, reason, since,
@@ -83,7 +86,7 @@ def _stage(row: Mapping[str, Any], outcomes: Mapping[str, int]) -> StageStatus:
     left = pending + running
     paused = row["over"] is not None and row["over"] < _PAUSE_OVER
     # A pause is written when a worker has tried in vain: that one is alive.
-    tried = row["over"] + ledger.REST.total_seconds() if paused else None
+    tried = row["over"] + clock.REST.total_seconds() if paused else None
     signs = [age for age in (row["sign"], tried) if age is not None]
     return StageStatus(
         stage=row["stage"],

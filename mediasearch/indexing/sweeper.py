@@ -16,7 +16,7 @@ EVERY, THOROUGHLY_EVERY = 5.0, 60.0
 
 
 class Sweeper(threading.Thread):
-    """Sweeps until it is stopped; a database that is away is no reason to give up."""
+    """Sweeps, at once and until it is stopped; a database that is away is no reason to give up."""
 
     def __init__(self) -> None:
         super().__init__(name="mediasearch-sweep", daemon=True)
@@ -24,18 +24,21 @@ class Sweeper(threading.Thread):
 
     def run(self) -> None:
         thorough_at = 0.0
-        while not self._stop_asked.wait(EVERY):
+        while not self._stop_asked.is_set():
             thoroughly = time.monotonic() >= thorough_at
             try:
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The sweep could not use the database: %s", error)
                 connections.close_all()
+            except Exception:  # A worker whose sweep had ended would never again take back what was lost.
+                logger.exception("The sweep failed; it is tried again.")
             else:
                 if thoroughly:
                     thorough_at = time.monotonic() + THOROUGHLY_EVERY
             finally:
                 close_old_connections()
+            self._stop_asked.wait(EVERY)
         connections.close_all()
 
     def stop(self) -> None:

@@ -140,3 +140,21 @@ def test_concerns__one_of_the_queues_that_a_notification_names() -> None:
     assert doorbell.concerns("mediasearch.embed,mediasearch.read", ["mediasearch.read"])
     assert not doorbell.concerns("mediasearch.embed", ["mediasearch.read"])
     assert not doorbell.concerns("", ["mediasearch.read"])
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), RuntimeError("MISCONF Errors writing to the AOF file")])
+def test_publish__whatever_the_broker_raises_the_next_ring_is_tried(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(task: str, *args: Any, **options: Any) -> None:
+        asked.append(task)
+        raise error
+
+    monkeypatch.setattr(doorbell.current_app, "send_task", refuse)
+    monkeypatch.setattr(doorbell, "_publish", PUBLISH)
+    for _ in range(2):
+        doorbell._ringer().ring(["mediasearch.read"])
+        settle()
+    assert asked == [doorbell.DRAIN] * 2

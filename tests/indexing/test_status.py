@@ -71,6 +71,20 @@ def test_stages__nothing_waits_that_is_not_due(make_asset: MakeAsset) -> None:
     assert of(Stage.READ).oldest_wait is None
 
 
+def test_stages__nothing_that_lies_ahead_is_a_sign_of_life(make_asset: MakeAsset) -> None:
+    """The clock was set back by an hour, and since then nobody is at work."""
+    for _ in range(3):
+        make_asset()
+    due_since(120)
+    done, _held = ledger.claim(Stage.READ, 1), ledger.claim(Stage.READ, 1)
+    ledger.settle(done, ["value"], lambda done: None)
+    Job.objects.filter(state="done").update(finished_at=Now() + timedelta(hours=1))
+    Job.objects.filter(state="running").update(lease_until=Now() + timedelta(hours=1))
+    read = of(Stage.READ)
+    assert (read.last_sign, read.rate) == (None, 0)
+    assert alarms()["silent"] == [Stage.INSPECT, Stage.READ]
+
+
 def test_stages__a_sign_of_life_is_a_claim_or_its_renewal(make_asset: MakeAsset) -> None:
     make_asset()
     claims = ledger.claim(Stage.READ, 1)
