@@ -8,6 +8,9 @@ from typing import Any
 from celery import current_app
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 from django.db.utils import OperationalError
@@ -16,6 +19,7 @@ from kombu.exceptions import KombuError
 from mediasearch import conf
 from mediasearch.conf import Spec
 from mediasearch.exceptions import ImproperlySet
+from mediasearch.features import backends
 from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, TextReader
 
 POSTGRESQL, PGVECTOR = 140_000, (0, 8, 4)
@@ -43,6 +47,11 @@ def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMes
         settings = conf.settings()
     except ImproperlySet as error:
         return [Error(str(error), hint="Correct it; docs/settings.md lists every key.", id="mediasearch.E001")]
+    if settings.cache not in django_settings.CACHES:
+        hint = f"Name one of {', '.join(sorted(django_settings.CACHES))}, or add it."
+        return [
+            Error(f'CACHES has no "{settings.cache}", which MEDIASEARCH["CACHE"] names.', hint, id="mediasearch.E001")
+        ]
     specs = {name: getattr(settings, name) for name in _KINDS}
     return [message for name, spec in specs.items() if spec for message in _check_backend(name, spec)]
 
@@ -209,6 +218,26 @@ def check_broker(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessa
         hint = "Start it, or correct CELERY_BROKER_URL."
         return [Warning(f"Celery's broker can't be reached: {error}.", hint=hint, id="mediasearch.W007")]
     return []
+
+
+@register(deploy=True)
+def check_cache(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W008: each web process has a cache to itself, so that only one of them knows the picture of a search."""
+    try:
+        settings = conf.settings()
+        shares = not isinstance(caches[settings.cache], LocMemCache | DummyCache)
+    except (ImproperlySet, InvalidCacheBackendError):
+        return []  # Another check says so.
+    if shares or not backends.query_encoder().pictures:
+        return []
+    return [
+        Warning(
+            "Pictures that people search with are kept in a cache that web processes don't share: a further page of"
+            " such a search finds its picture only in the process that was asked first.",
+            hint='Set CACHES to Redis, Memcached or the database, or name such a cache in MEDIASEARCH["CACHE"].',
+            id="mediasearch.W008",
+        )
+    ]
 
 
 @register()

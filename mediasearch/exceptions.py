@@ -12,6 +12,7 @@ MediaSearchError
             ThumbnailsUnavailable  thumbnails can't be written
     NotReady                a generation that searches can't use yet
     QueryError              a search that can't be run as asked
+        PictureRefused      the picture that it was asked with can't be used
 """
 
 from __future__ import annotations
@@ -104,3 +105,7 @@ class NotReady(MediaSearchError):
 
 class QueryError(MediaSearchError):
     """This search can't be run as asked."""
+
+
+class PictureRefused(QueryError):
+    """This picture can't be searched with."""

@@ -163,6 +163,8 @@ class Generation(models.Model):
     encoder = models.JSONField()
     fingerprint = models.CharField(max_length=255)
     dimensions = models.PositiveIntegerField()
+    #: Shortest side, in pixels, that the image encoder looks at; so whoever opens pictures need not have the model.
+    input_size = models.PositiveIntegerField(default=224)
     languages = models.JSONField(null=True, blank=True)
     caption_encoder = models.JSONField(null=True, blank=True)
     caption_fingerprint = models.CharField(max_length=255)

@@ -14,6 +14,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.features.local import Local
 from mediasearch.models import Asset, Generation, Job, Pause, Stage
 from tests.conftest import MakeAsset, picture
 
@@ -217,6 +219,82 @@ def test_search__says_which_signals_stepped_aside(admin_client: Client, make_ass
 @pytest.mark.parametrize("text", ["%", "'", '"', "\x00", "🦄", "!!!", " ", "-x"])
 def test_search__survives_every_input(admin_client: Client, three: None, text: str) -> None:
     assert admin_client.get(LIST, {"q": text}).status_code == 200
+
+
+def send(client: Client, data: bytes, name: str = "mine.png", query: str = "") -> Any:
+    return client.post(f"{LIST}with-picture/{query}", {"upload": upload(data, name)}, follow=True)
+
+
+def test_picture__ranks_the_list_under_its_filters(admin_client: Client, three: None) -> None:
+    page = send(admin_client, picture("green", (300, 200), "JPEG"), "my <b>cat.jpg")
+    assert page.redirect_chain[-1][0].startswith(f"{LIST}?picture=")
+    assert titles(page)[0] == "green thing"
+    html = page.content.decode()
+    assert "Most like my &lt;b&gt;cat.jpg first." in html
+    assert 'src="data:image/webp;base64,' in html
+    narrowed = send(admin_client, picture("blue"), query="?category=warm&p=1")
+    assert sorted(titles(narrowed)) == ["green thing", "red thing"]
+    assert "category=warm" in narrowed.redirect_chain[-1][0]
+    assert "p=1" not in narrowed.redirect_chain[-1][0]
+    assert 'href="?category=warm"' in narrowed.content.decode()  # The way back.
+
+
+def test_picture__stays_with_words_columns_and_counts(admin_client: Client, three: None) -> None:
+    address = send(admin_client, picture("red")).redirect_chain[-1][0]
+    assert 'type="hidden" name="picture"' in admin_client.get(address).content.decode()
+    assert titles(admin_client.get(f"{address}&q=blue"))[:2] == ["blue thing", "red thing"]
+    assert titles(admin_client.get(f"{address}&o=2")) == ["blue thing", "green thing", "red thing"]
+    assert titles(admin_client.get(f"{address}&_facets=True"))[0] == "red thing"
+    data = {"action": "index_again", "_selected_action": [str(Asset.objects.first().pk)]}
+    assert admin_client.post(address, data, follow=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"just words", "This file is not an image"),
+        (b"", "The submitted file is empty."),
+        (SVG, "SVG drawings are not accepted. Export it as PNG."),
+        (picture("red", (400, 300), "JPEG")[:-400], "This image is damaged or cut short"),
+    ],
+)
+def test_picture__that_is_refused_says_why(admin_client: Client, three: None, data: bytes, sentence: str) -> None:
+    page = send(admin_client, data, query="?category=warm")
+    assert [said for said in told(page) if sentence in said]
+    assert sorted(titles(page)) == ["green thing", "red thing"]
+    assert page.redirect_chain[-1][0] == f"{LIST}?category=warm"
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 22, "%00", "<script>", "p" * 5_000])
+def test_picture__that_is_gone_is_asked_for_again(admin_client: Client, three: None, key: str) -> None:
+    page = admin_client.get(f"{LIST}?picture={key}")
+    assert told(page) == ["This picture is no longer kept here. Choose it again."]
+    assert len(titles(page)) == 3
+
+
+def test_picture__before_anything_is_encoded(admin_client: Client, make_asset: MakeAsset) -> None:
+    make_asset("red")
+    assert told(send(admin_client, picture())) == ["No picture has been encoded yet."]
+
+
+def test_picture__while_the_encoder_is_down(admin_client: Client, three: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise EncoderUnavailable("Down.")
+
+    monkeypatch.setattr(Local, "encode_images", fail)
+    assert told(send(admin_client, picture())) == ["Down."]
+
+
+def test_picture__is_for_those_who_may_see_images(three: None) -> None:
+    assert send(staff("view_job"), picture()).status_code == 403
+    assert Client().post(f"{LIST}with-picture/").status_code == 302
+    guarded = Client(enforce_csrf_checks=True)
+    guarded.force_login(get_user_model().objects.get())
+    assert send(guarded, picture()).status_code == 403
+
+
+def test_picture__is_only_sent(admin_client: Client) -> None:
+    assert admin_client.get(f"{LIST}with-picture/").status_code == 405
 
 
 def test_action__indexes_again(

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from mediasearch import conf
 from mediasearch.conf import Spec
 from mediasearch.exceptions import CaptionerUnavailable, EncoderUnavailable, ImproperlySet
-from mediasearch.features.base import Captioner, Encoder
+from mediasearch.features.base import Captioner, Encoder, QueryEncoder
 
 _KEPT = 4
 """Two generations with two encoders each; a model that nobody uses any more gives its memory back."""
@@ -26,6 +27,11 @@ def encoder(spec: Mapping[str, Any]) -> Encoder:
 def captioner(spec: Mapping[str, Any]) -> Captioner:
     """Return the captioner that a spec names. Raises CaptionerUnavailable."""
     return _captioner(json.dumps(spec, sort_keys=True))
+
+
+def query_encoder() -> QueryEncoder:
+    """Return the query encoder of the settings, which remembers whether it was answered last time."""
+    return _query_encoder(json.dumps(conf.settings().query_encoder.as_dict(), sort_keys=True))
 
 
 @lru_cache(_KEPT)
@@ -48,6 +54,12 @@ def _captioner(key: str) -> Captioner:
         raise
     except Exception as error:
         raise CaptionerUnavailable(_reason(error)) from error
+    return loaded
+
+
+@lru_cache(_KEPT)
+def _query_encoder(key: str) -> QueryEncoder:
+    loaded: QueryEncoder = Spec.parse(json.loads(key), "QUERY_ENCODER").load()
     return loaded
 
 

@@ -79,10 +79,12 @@ def verify(data: bytes, options: dict[str, Any]) -> Answer:
 
 
 def pixels(data: bytes, options: dict[str, Any]) -> Answer:
-    """The picture as raw RGB bytes, row by row, reduced to no less than `shortest_side`."""
+    """The picture as raw RGB bytes, row by row, reduced to no less than `shortest_side`; cut to `most_pixels`."""
     from mediasearch.features import images
 
     image = images.open_image(data, _limits(options), options["shortest_side"])
+    if most_pixels := options.get("most_pixels"):
+        image = images.middle(image, most_pixels)
     return {"width": image.width, "height": image.height}, image.tobytes()
 
 

@@ -103,6 +103,20 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
     return image
 
 
+def middle(image: Image.Image, most_pixels: int) -> Image.Image:
+    """Return the picture; of a strip that has more pixels than that, the middle, which is what most models look at."""
+    width, height = image.size
+    if width * height <= most_pixels:
+        return image
+    if width >= height:
+        kept = max(most_pixels // height, 1)
+        left = (width - kept) // 2
+        return image.crop((left, 0, left + kept, height))
+    kept = max(most_pixels // width, 1)
+    top = (height - kept) // 2
+    return image.crop((0, top, width, top + kept))
+
+
 def mime_type(image: Image.Image) -> str:
     """Return the media type of an opened image."""
     return MIME_TYPES.get("JPEG" if image.format == "MPO" else image.format or "", "application/octet-stream")

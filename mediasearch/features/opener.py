@@ -39,9 +39,13 @@ def inspect(data: bytes) -> tuple[dict[str, Any], bytes]:
     return _opener().call("inspect", data, _limits() | {"thumbnail_size": conf.settings().thumbnail_size})
 
 
-def pixels(data: bytes, shortest_side: int) -> Image.Image:
-    """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels."""
-    answer, payload = _opener().call("pixels", data, _limits() | {"shortest_side": shortest_side})
+def pixels(data: bytes, shortest_side: int, most_pixels: int | None = None) -> Image.Image:
+    """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels.
+
+    With `most_pixels`, of a long strip no more than its middle.
+    """
+    wanted = {"shortest_side": shortest_side, "most_pixels": most_pixels}
+    answer, payload = _opener().call("pixels", data, _limits() | wanted)
     return Image.frombytes("RGB", (answer["width"], answer["height"]), payload)
 
 

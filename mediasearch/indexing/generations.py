@@ -60,6 +60,7 @@ def create(image: Spec | None = None, caption: Spec | None = None) -> Generation
         encoder=image.as_dict(),
         fingerprint=pair.image.fingerprint,
         dimensions=pair.image.dimensions,
+        input_size=pair.image.input_size,
         languages=_listed(pair.image),
         caption_encoder=caption_spec,
         caption_fingerprint=pair.caption.fingerprint,

@@ -94,6 +94,8 @@ def test_openclip__texts_alone_once_images_are_forgotten(miniclip: Path, opencli
     texts_only.forget_images()
     assert np.array_equal(texts_only.encode_texts(["a cat"]), openclip.encode_texts(["a cat"]))
     assert texts_only.fingerprint == openclip.fingerprint
+    with pytest.raises(EncoderUnavailable, match="words only"):
+        texts_only.encode_images([noise(1, (64, 48))])
 
 
 def test_openclip__tells_photographs_apart(openclip: OpenClip, photographs: dict[str, Image.Image]) -> None:

@@ -127,3 +127,24 @@ def test_open_image__reduces_but_not_below_the_asked_side(form: str) -> None:
 
 def test_open_image__small_pictures_stay() -> None:
     assert images.open_image(picture(size=(300, 200)), LIMITS, shortest_side=448).size == (300, 200)
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "expected"),
+    [
+        ((40, 30), 1_200, (40, 30)),
+        ((400, 10), 1_000, (100, 10)),
+        ((10, 400), 1_000, (10, 100)),
+        ((50, 50), 100, (2, 50)),
+        ((500, 1), 1, (1, 1)),
+        ((30, 500), 20, (30, 1)),
+    ],
+)
+def test_middle__cuts_strips_alone(size: tuple[int, int], most: int, expected: tuple[int, int]) -> None:
+    assert images.middle(Image.new("RGB", size), most).size == expected
+
+
+def test_middle__keeps_the_middle() -> None:
+    strip = Image.new("RGB", (300, 10), "red")
+    strip.paste("blue", (140, 0, 160, 10))
+    assert images.middle(strip, 200).getcolors() == [(200, (0, 0, 255))]
