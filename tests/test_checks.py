@@ -163,3 +163,26 @@ def test_check_settings__weights_missing(settings: Any, options: dict[str, str])
     (message,) = found()
     assert message.id == "mediasearch.E006"
     assert "MEDIASEARCH" in str(message.hint)
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"), [("alone", ["mediasearch.W008"]), ("none", ["mediasearch.W008"]), ("shared", [])]
+)
+def test_check_cache__of_one_process_alone(settings: Any, cache: str, said: list[str]) -> None:
+    settings.CACHES = settings.CACHES | {
+        "alone": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "none": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+        "shared": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://localhost"},
+    }
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"CACHE": cache}
+    assert ids(checks.check_cache(None)) == said
+    remote = {"BACKEND": "mediasearch.features.remote.Remote", "OPTIONS": {"pictures": False}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": remote}
+    assert checks.check_cache(None) == []
+
+
+def test_check_settings__a_cache_that_is_not_there(settings: Any) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"CACHE": "absent"}
+    (message,) = found()
+    assert (message.id, 'CACHES has no "absent"' in message.msg) == ("mediasearch.E001", True)
+    assert checks.check_cache(None) == []

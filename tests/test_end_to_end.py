@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -185,6 +186,18 @@ def test_remote__no_broker(active_generation: Generation, monkeypatch: pytest.Mo
         remote.encode_images(question, [Image.new("RGB", (8, 8))])
     with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
         remote.encode_texts(question, ["red"])  # A picture that takes too long closes nothing to words.
+
+
+def test_remote__a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery import current_app
+
+    release = threading.Event()
+    monkeypatch.setattr(current_app, "send_task", lambda *args, **kwargs: release.wait(20))
+    started = time.monotonic()
+    with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
+        Remote(timeout=0.3).encode_texts(Question(1, "image", {}), ["red"])
+    assert time.monotonic() - started < 3
+    release.set()
 
 
 def test_remote__without_pictures() -> None:

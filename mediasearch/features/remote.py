@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mediasearch.exceptions import EncoderUnavailable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 QUEUE = "mediasearch.query"
 TEXTS, IMAGES = "mediasearch.encode_texts", "mediasearch.encode_images"
 """The tasks that it asks for."""
+_THREADS = 16
 
 
 class Remote(QueryEncoder):
@@ -49,25 +52,40 @@ class Remote(QueryEncoder):
     def _ask(self, task: str, question: Question, asked: list[Any]) -> NDArray[np.float32]:
         import numpy as np
         from celery import current_app
-        from celery.exceptions import CeleryError, TimeoutError
-        from kombu.exceptions import OperationalError
 
         if time.monotonic() < self._closed_until.get(task, 0.0):
             raise EncoderUnavailable("The query worker did not answer a moment ago.")
+        app = current_app._get_current_object()
+        waiting = _threads().submit(_answer, app, task, [question.generation, question.field, asked], self.timeout)
         try:
-            result = current_app.send_task(
-                task,
-                args=[question.generation, question.field, asked],
-                argsrepr=f"({question.generation}, {question.field}, {len(asked)})",
-                queue=QUEUE,
-                expires=self.timeout,
-                retry=False,
-            )
-            vectors = result.get(timeout=self.timeout, disable_sync_subtasks=False)
-            result.forget()
-        except (TimeoutError, OperationalError, CeleryError, OSError, NotImplementedError) as error:
+            answer = waiting.result(self.timeout)
+        except Exception as error:  # Each transport and result backend of Celery's fails in its own way.
+            waiting.cancel()
             self._closed_until[task] = time.monotonic() + self.pause
             raise EncoderUnavailable(
                 "No query worker answers. Start one: `celery worker -Q mediasearch.query`, with a result backend set."
-            ) from error
-        return np.array(vectors, dtype=np.float32)
+            ) from error.with_traceback(None)  # It holds on to the result, which asks the broker to be let go.
+        if isinstance(answer, Exception):  # The worker is well, and had trouble with this question alone.
+            raise answer
+        return np.array(answer, dtype=np.float32)
+
+
+def _answer(app: Any, task: str, arguments: list[Any], timeout: float) -> Any:
+    """Send a task and return what it answers, or the exception that it raised."""
+    short = f"({len(arguments[-1])} asked)"  # What people search for is no business of a worker's log.
+    result = app.send_task(task, args=arguments, argsrepr=short, queue=QUEUE, expires=timeout, retry=False)
+    try:
+        return result.get(timeout=timeout, propagate=False, disable_sync_subtasks=False)
+    finally:
+        result.forget()
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _threads() -> ThreadPoolExecutor:
+    """Return this process's threads: a broker that hangs holds one of them up, where it would hold up the visitor."""
+    process = os.getpid()  # A thread does not live on in a forked process.
+    if process not in _pools:
+        _pools[process] = ThreadPoolExecutor(_THREADS, "mediasearch-query")
+    return _pools[process]

@@ -48,7 +48,8 @@ def _only(encode: Callable[[], NDArray[np.float32]], dimensions: int) -> Vector:
     except Unavailable:
         raise
     except Exception as error:
-        logger.exception("A question could not be encoded.", extra={"event": "question-failed"})
+        extra = {"event": "question-failed", "fault": type(error).__name__}
+        logger.exception("A question could not be encoded.", extra=extra)
         raise EncoderUnavailable("The encoder failed on this question; the log says why.") from error
     if vectors.shape != (1, dimensions) or not np.isfinite(vectors).all():
         raise EncoderUnavailable(f"The encoder returned no vector of {dimensions} dimensions for this question.")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache.backends.locmem import LocMemCache
 from PIL import Image
 
 import mediasearch
@@ -143,7 +142,7 @@ def test_search__without_a_weight_for_pictures(library: dict[str, Asset]) -> Non
 
 @pytest.mark.parametrize("error", [EncoderUnavailable("Down."), RuntimeError("CUDA is out of memory")])
 def test_search__an_encoder_that_fails_leaves_the_words(
-    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch, error: Exception
+    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def fail(*args: Any) -> None:
         raise error
@@ -154,6 +153,8 @@ def test_search__an_encoder_that_fails_leaves_the_words(
     (notice,) = results.degraded
     assert notice.signal == "image"
     assert "CUDA" not in notice.reason
+    failed = [record.fault for record in caplog.records if getattr(record, "event", "") == "question-failed"]
+    assert failed == ([] if isinstance(error, EncoderUnavailable) else ["RuntimeError"])
     assert results.picture is None
     alone = mediasearch.search(image=picture("red"))
     assert (list(alone), alone.total, len(alone.degraded)) == ([], 0, 1)
@@ -196,16 +197,6 @@ def test_search__the_same_content_is_opened_and_encoded_once(
     assert list(again) == expected
     assert again.picture is not None
     assert again.picture.thumbnail[8:12] == b"WEBP"
-
-
-def test_search__goes_on_without_its_cache(library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: Any, **kwargs: Any) -> None:
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(LocMemCache, "get", fail)
-    monkeypatch.setattr(LocMemCache, "set", fail)
-    assert mediasearch.search(image=picture("red"))[0].asset == library["red"]
-    assert mediasearch.search("blue")[0].asset == library["blue"]
 
 
 def test_search__like_an_asset_finds_the_others(
