@@ -13,13 +13,12 @@ from mediasearch.conf import Spec
 from mediasearch.exceptions import MediaSearchError, NotReady
 from mediasearch.features import backends
 from mediasearch.features.base import Encoder
-from mediasearch.indexing import doorbell, encoders
+from mediasearch.indexing import construction, doorbell, encoders, indexes
+from mediasearch.indexing.watching import Report
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
 
 logger = logging.getLogger(__name__)
 LOCK = 0x6D656467
-M, EF_CONSTRUCTION = 16, 128
-FIELDS = ("image", "caption")
 _CHUNK = 1_000
 
 
@@ -161,39 +160,16 @@ def forget(generation: Generation) -> None:
     generation.delete()
 
 
-def index_name(generation_id: int, field: str) -> str:
-    return f"mediasearch_hnsw_{int(generation_id)}_{field}"
-
-
-def build_indexes(generation: Generation) -> None:
-    """Build the HNSW index of each vector field, CONCURRENTLY; one that a failed build left invalid is replaced."""
-    connection = connections[_database()]
-    if connection.in_atomic_block:
-        raise MediaSearchError("An index can't be built CONCURRENTLY inside a transaction.")
-    table = Embedding._meta.db_table
-    for field, dimensions in (("image", generation.dimensions), ("caption", generation.caption_dimensions)):
-        name = index_name(generation.pk, field)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = %s", [name]
-            )
-            if (found := cursor.fetchone()) and found[0]:
-                continue
-            if found:
-                cursor.execute(f"DROP INDEX CONCURRENTLY {name}")
-            # Integers, not parameters: a planner that sees `$1` can't prove that the partial index applies.
-            cursor.execute(
-                f"CREATE INDEX CONCURRENTLY {name} ON {table}"
-                f" USING hnsw (({field}::halfvec({int(dimensions)})) halfvec_ip_ops)"
-                f" WITH (m = {M}, ef_construction = {EF_CONSTRUCTION}) WHERE generation_id = {int(generation.pk)}"
-            )
+def build_indexes(generation: Generation, report: Report | None = None) -> None:
+    """Have the HNSW index of each vector field as it should be, built CONCURRENTLY."""
+    for index in indexes.wanted(generation):
+        construction.build(index, report)
 
 
 def drop_indexes(generation: Generation) -> None:
-    """Drop a generation's HNSW indexes."""
-    with connections[_database()].cursor() as cursor:
-        for field in FIELDS:
-            cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(generation.pk, field)}")
+    """Drop a generation's HNSW indexes, and what rebuilding them left."""
+    names = {index.name for index in indexes.wanted(generation)}
+    construction.drop(one.name for one in indexes.found().values() if any(one.belongs_to(name) for name in names))
 
 
 def _lock() -> None:

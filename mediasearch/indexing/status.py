@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections, router
 
 from mediasearch import conf
-from mediasearch.indexing import ledger
+from mediasearch.indexing import indexes, ledger
 from mediasearch.indexing.alarms import alarms
 from mediasearch.indexing.figures import Failure, GenerationStatus, Rest, StageStatus, Status
 from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage, Tally
@@ -28,7 +28,7 @@ _FAILURES_READ, _FAILURES_SHOWN, _ASSETS_SHOWN = 2_000, 10, 5
 
 
 def status() -> Status:
-    """Ask the database how far the work is: five statements, none of which counts what is done."""
+    """Ask the database how far the work is: seven statements, none of which counts what is done."""
     at, stages = _stages()
     assets = Asset.objects.using(_database()).count()
     generations = _generations(assets)
@@ -123,6 +123,9 @@ def _generations(assets: int) -> list[GenerationStatus]:
         FROM {generations} AS living WHERE state IN ('active', 'building') ORDER BY id
         """
     )
+    flaws: dict[int | None, list[str]] = {}
+    for flaw in indexes.flaws(Generation.objects.using(_database()).living(), indexes.found()) if rows else ():
+        flaws.setdefault(flaw.generation, []).append(flaw.sentence)
     return [
         GenerationStatus(
             id=row["id"],
@@ -134,6 +137,7 @@ def _generations(assets: int) -> list[GenerationStatus]:
             recall=None if row["recall"] is None else float(row["recall"]),
             recall_at=None if row["recall_at"] is None else int(row["recall_at"]),
             measured_at=row["measured_at"],
+            flaws=flaws.get(row["id"], []),
         )
         for row in rows
     ]
