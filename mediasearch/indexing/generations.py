@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef
@@ -14,11 +15,13 @@ from mediasearch.exceptions import MediaSearchError, NotReady
 from mediasearch.features import backends
 from mediasearch.features.base import Encoder
 from mediasearch.indexing import construction, doorbell, encoders, indexes
-from mediasearch.indexing.watching import Report
+from mediasearch.indexing.watching import Report, Step
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
 
 logger = logging.getLogger(__name__)
 LOCK = 0x6D656467
+PATIENCE = 60.0
+"""Seconds that a deletion waits for transactions which may still use what it deletes."""
 _CHUNK = 1_000
 
 
@@ -78,8 +81,13 @@ def building(image: Spec | None = None, caption: Spec | None = None) -> Generati
 
 
 def reopen(generation: Generation) -> Generation:
-    """Have a retired generation catch up with what changed since; new uploads are embedded for it again."""
-    Generation.objects.filter(pk=generation.pk, state=Generation.State.RETIRED).update(state=Generation.State.BUILDING)
+    """Have a retired generation catch up with what changed since; new uploads are embedded for it again.
+
+    Raises MediaSearchError where its deletion was begun.
+    """
+    retired = Generation.objects.filter(pk=generation.pk, state=Generation.State.RETIRED, retired_at__isnull=False)
+    if not retired.update(state=Generation.State.BUILDING):
+        raise MediaSearchError(f"Generation {generation.pk} can't be gone back to: it is being deleted.")
     generation.refresh_from_db()
     owe_all(generation)
     return generation
@@ -143,21 +151,52 @@ def cancel(generation: Generation) -> None:
     forget(generation)
 
 
-def forget(generation: Generation) -> None:
-    """Delete a generation with its indexes, jobs and vectors, some at a time.
+def forget(generation: Generation, report: Report | None = None) -> None:
+    """Delete a generation with its indexes, jobs and vectors, some at a time; broken off, it goes on when called again.
 
-    Raises MediaSearchError if it is the active one.
+    Raises MediaSearchError if it is the active one, and NotReady while somebody may still use it.
     """
     if generation.state == Generation.State.ACTIVE:
         raise MediaSearchError(f"Generation {generation.pk} is active: searches need it.")
-    # New uploads must owe it nothing while its rows are deleted.
-    Generation.objects.filter(pk=generation.pk).update(state=Generation.State.RETIRED)
+    # Without the date of its retirement it can't be reopened. New uploads owe it nothing while its rows are deleted.
+    marked = Generation.objects.filter(pk=generation.pk, state=generation.state)
+    if not marked.update(state=Generation.State.RETIRED, retired_at=None):
+        raise NotReady(f"Generation {generation.pk} is {generation.state} no more: look again.")
+    _outlive_others(generation)
     drop_indexes(generation)
-    for model in (Job, Embedding):
-        rows = model._default_manager.filter(generation=generation)
-        while ids := list(rows.values_list("pk", flat=True)[:_CHUNK]):
-            model._default_manager.filter(pk__in=ids).delete()
+    total, deleted = generation.embeddings.count(), 0
+    for rows in (Job.objects.filter(generation=generation), Embedding.objects.filter(generation=generation)):
+        last = 0
+        while ids := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_CHUNK]):
+            rows.filter(pk__in=ids).delete()
+            last = ids[-1]
+            if report and rows.model is Embedding:
+                deleted += len(ids)
+                report(Step(f"Deleting generation {generation.pk}", deleted, total))
     generation.delete()
+
+
+def _outlive_others(generation: Generation) -> None:
+    """Wait until every transaction has ended that may have seen a generation as it was before."""
+    with connections[_database()].cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+        end = time.monotonic() + PATIENCE
+        while True:
+            cursor.execute(
+                "SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < %s",
+                [now],
+            )
+            (since,) = cursor.fetchone()
+            if since is None:
+                return
+            if time.monotonic() > end:
+                raise NotReady(
+                    f"A transaction that is open since {since:%Y-%m-%d %H:%M:%S %Z} may still use generation"
+                    f" {generation.pk}. Run this again when it has ended."
+                )
+            time.sleep(0.1)
 
 
 def build_indexes(generation: Generation, report: Report | None = None) -> None:

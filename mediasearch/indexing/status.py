@@ -56,7 +56,9 @@ def _stages() -> tuple[datetime, list[StageStatus]]:
         ), ended AS (
             SELECT stage, count(*) AS ended, min(finished_at) AS first, max(finished_at) AS last
             FROM {jobs} WHERE finished_at > statement_timestamp() - %s * interval '1 second'
-                          AND state IN ('done', 'skipped', 'failed') GROUP BY stage
+                          AND state IN ('done', 'skipped', 'failed')
+                          AND attempts > 0 -- Nothing was done where there was nothing to do.
+            GROUP BY stage
         ), ages AS (
             SELECT stage, pending, due, running, failed, ended, reason, since,
                    extract(epoch FROM statement_timestamp() - oldest)::float8 AS oldest,
