@@ -22,7 +22,8 @@ from mediasearch.exceptions import ImproperlySet
 from mediasearch.indexing import doorbell, ledger
 from mediasearch.indexing.figures import ALARMS
 from mediasearch.indexing.status import status
-from mediasearch.models import LIBRARY, Asset, Generation, Job, Pause, Stage
+from mediasearch.models import EMBEDS, LIBRARY, Asset, Generation, Job, Pause, Stage
+from mediasearch.querysets import settled_key
 from mediasearch.ranked import PictureFilter, RankedAdmin
 from mediasearch.sources.registry import source_of
 from mediasearch.templatetags.mediasearch import described, grouped, megabytes
@@ -129,7 +130,7 @@ class AssetAdmin(RankedAdmin):
             short = Truncator(reasons).chars(60)
             return format_html('<span title="{}">{}: {}</span>', reasons, gettext("failed"), short)
         waiting = sum(job.state in _OPEN for job in jobs)
-        if waiting or not jobs:
+        if waiting or not (jobs or asset.settled):
             return gettext("waiting")
         return gettext("done")
 
@@ -174,8 +175,14 @@ class AssetAdmin(RankedAdmin):
     @admin.display(description=_("stages"))
     def jobs_of(self, asset: Asset) -> str:
         jobs: list[Job] = asset.current_jobs  # type: ignore[attr-defined]
-        rows = [
+        rows: list[tuple[Any, Any, str]] = [
             (job.get_stage_display(), job.get_state_display(), f" ({job.error})" if job.error else "") for job in jobs
+        ]
+        active = Generation.objects.active()
+        keys = {settled_key(stage, active.pk if active and stage in EMBEDS else None): stage for stage in Stage}
+        pruned = [stage for key, stage in keys.items() if key in asset.settled]
+        rows += [
+            (stage.label, Job.State.DONE.label, "") for stage in pruned if stage not in {job.stage for job in jobs}
         ]
         return format_html_join(mark_safe("<br>"), "{}: {}{}", rows) or "-"
 

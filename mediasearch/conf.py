@@ -104,6 +104,9 @@ class Settings:
     read_seconds: float = 30.0
     open_memory: int = 1_500_000_000
     read_memory: int = 4_000_000_000
+    index_memory: int = 1_000_000_000
+    index_workers: int = 0
+    keep_done_days: int = 30
     metrics_token: str = field(default="", repr=False)
 
 
@@ -144,7 +147,7 @@ def _typed(name: str, value: Any) -> Any:
     )
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be like {default!r}, not {value!r}.')
-    if isinstance(value, int | float) and value <= 0:
+    if isinstance(value, int | float) and value <= 0 and value != default:
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be above zero, not {value!r}.')
     return value
 

@@ -11,7 +11,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.core.files.storage import Storage, storages
 from django.db import models, router, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
@@ -40,6 +40,13 @@ class Stage(models.TextChoices):
 
 EMBEDS = (Stage.EMBED_IMAGE, Stage.EMBED_CAPTION)
 """The stages that are owed once for each living generation."""
+
+
+class Remembered(models.JSONField):
+    """What only statements of its own change: whoever saves a row may have read it long ago."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return super().pre_save(model_instance, add) if add else F(self.attname)
 
 
 class Asset(models.Model):
@@ -84,8 +91,8 @@ class Asset(models.Model):
     ocr_text = models.TextField(_("text in the picture"), blank=True, editable=False)
     ocr_words = models.JSONField(default=list, blank=True, editable=False)
     text_vector = SearchVectorField(null=True, editable=False)
-    #: What jobs that were pruned had done: {"read": input_key, "embed_image:3": input_key}.
-    settled = models.JSONField(default=dict, blank=True, editable=False)
+    #: What jobs that were pruned had done: {"read": input_key, "embed_image:3": input_key}. A job that is there counts.
+    settled = Remembered(default=dict, blank=True, editable=False)
 
     objects = AssetQuerySet.as_manager()
 

@@ -42,8 +42,8 @@ def _is_stopping() -> bool:
 
 @shared_task(name="mediasearch.sweep", ignore_result=True)
 def sweep() -> None:
-    """Find what was lost and ring for it. Beat runs it; each worker also does on its own."""
-    doorbell.ring(ledger.sweep(thoroughly=True))
+    """Find what was lost and ring for it. Beat runs it; each worker also does, and now and then more thoroughly."""
+    doorbell.ring(ledger.sweep())
 
 
 @shared_task(name=remote.TEXTS)

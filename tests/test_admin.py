@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features.local import Local
+from mediasearch.indexing import pruning
 from mediasearch.models import Asset, Generation, Job, Pause, Stage
 from tests.conftest import MakeAsset, picture
 
@@ -163,6 +164,19 @@ def test_list__says_how_far_indexing_is(
     assert "failed: This file is not an image" in html
     assert titles(admin_client.get(LIST, {"indexing": "failed"})) == ["Broken"]
     assert titles(admin_client.get(LIST, {"indexing": "waiting"})) == ["New"]
+
+
+def test_indexing__is_done_where_the_jobs_were_pruned(
+    admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
+) -> None:
+    asset = make_asset("red", title="Old")
+    index_all()
+    Job.objects.update(finished_at=timezone.now() - timedelta(days=40))
+    pruning.prune_jobs(100)
+    assert not asset.jobs.exists()
+    assert "waiting</td>" not in admin_client.get(LIST).content.decode()
+    page = admin_client.get(change(asset)).content.decode()
+    assert "inspect: done<br>read: done<br>embed image: done<br>embed caption: done" in page
 
 
 def test_list__costs_the_same_queries_for_any_number_of_pictures(

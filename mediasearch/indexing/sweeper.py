@@ -8,11 +8,14 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import doorbell, ledger
+from mediasearch.indexing import doorbell, ledger, pruning
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
-"""Seconds between two sweeps, and between two that also look for assets which were never owed anything."""
+"""Seconds between two sweeps, and between two that also look for assets which were never owed anything, and prune."""
+_SHARE = 20
+"""The thorough look reads all assets: it takes no more than one part in so many of the time."""
+_PRUNED_AT_ONCE = 5_000
 
 
 class Sweeper(threading.Thread):
@@ -25,9 +28,12 @@ class Sweeper(threading.Thread):
     def run(self) -> None:
         thorough_at = 0.0
         while not self._stop_asked.is_set():
-            thoroughly = time.monotonic() >= thorough_at
+            started = time.monotonic()
+            thoroughly = started >= thorough_at
             try:
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
+                if thoroughly:
+                    pruning.prune_jobs(_PRUNED_AT_ONCE)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The sweep could not use the database: %s", error)
                 connections.close_all()
@@ -35,7 +41,8 @@ class Sweeper(threading.Thread):
                 logger.exception("The sweep failed; it is tried again.")
             else:
                 if thoroughly:
-                    thorough_at = time.monotonic() + THOROUGHLY_EVERY
+                    took = time.monotonic() - started
+                    thorough_at = time.monotonic() + max(THOROUGHLY_EVERY, _SHARE * took)
             finally:
                 close_old_connections()
             self._stop_asked.wait(EVERY)

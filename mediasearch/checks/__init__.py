@@ -11,18 +11,16 @@ from django.conf import settings as django_settings
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections, router
-from django.db.utils import OperationalError
+from django.core.checks import CheckMessage, Error, Warning, register
 from kombu.exceptions import KombuError
 
 from mediasearch import conf
+from mediasearch.checks import database  # noqa: F401
 from mediasearch.conf import Spec
 from mediasearch.exceptions import ImproperlySet
 from mediasearch.features import backends
 from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, TextReader
 
-POSTGRESQL, PGVECTOR = 140_000, (0, 8, 4)
 _BROKER_SECONDS = 2
 _KINDS: dict[str, type[Backend]] = {
     "encoder": Encoder,
@@ -89,105 +87,6 @@ def check_apps(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage
         return []
     hint = 'Add "django.contrib.postgres" to INSTALLED_APPS.'
     return [Error("mediasearch needs Django's own PostgreSQL app.", hint=hint, id="mediasearch.E003")]
-
-
-@register(Tags.database)
-def check_database(app_configs: Sequence[Any] | None, databases: Sequence[str] | None, **_: Any) -> list[CheckMessage]:
-    """E004: not PostgreSQL, or too old; E005: pgvector is absent and can't be created, or too old."""
-    from mediasearch.models import Embedding
-
-    using = router.db_for_write(Embedding)
-    if using not in (databases or ()):
-        return []
-    connection = connections[using]
-    if connection.vendor != "postgresql":
-        hint = 'Set DATABASES["default"] to PostgreSQL 14 or newer with the pgvector extension.'
-        return [Error(f"mediasearch needs PostgreSQL, not {connection.vendor}.", hint=hint, id="mediasearch.E004")]
-    try:
-        with connection.cursor() as cursor:
-            return [*_check_postgresql(cursor), *_check_pgvector(cursor)]
-    except OperationalError as error:
-        hint = f'Start it, or correct DATABASES["{using}"].'
-        reason = str(error).strip().splitlines()[0]
-        return [Error(f"The database can't be reached: {reason}", hint=hint, id="mediasearch.E007")]
-
-
-def _check_postgresql(cursor: Any) -> Iterable[CheckMessage]:
-    cursor.execute("SELECT current_setting('server_version_num')::int, current_setting('server_version')")
-    number, version = cursor.fetchone()
-    if number < POSTGRESQL:
-        hint = "Upgrade the server to PostgreSQL 14 or newer."
-        yield Error(f"PostgreSQL {version} is too old for mediasearch.", hint=hint, id="mediasearch.E004")
-
-
-def _check_pgvector(cursor: Any) -> Iterable[CheckMessage]:
-    needed = ".".join(map(str, PGVECTOR))
-    cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-    if installed := cursor.fetchone():
-        if _version(installed[0]) < PGVECTOR:
-            yield Error(
-                f"pgvector {installed[0]} is too old: indexes of versions before {needed} can lose rows.",
-                hint=f"Install pgvector {needed} or newer on the server, then run: ALTER EXTENSION vector UPDATE;",
-                id="mediasearch.E005",
-            )
-        return
-    cursor.execute(
-        "SELECT version, trusted, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
-        " has_database_privilege(current_database(), 'CREATE')"
-        " FROM pg_available_extension_versions WHERE name = 'vector'"
-    )
-    offered = cursor.fetchall()
-    if not offered:
-        yield Error(
-            "The server has no pgvector extension.",
-            hint=f"Install pgvector {needed} or newer on it (Debian: postgresql-NN-pgvector of the PGDG packages).",
-            id="mediasearch.E005",
-        )
-    elif not any(superuser or (trusted and may_create) for _, trusted, superuser, may_create in offered):
-        yield Error(
-            "The pgvector extension is not in this database, and the role of the site may not create it.",
-            hint="Ask a superuser to run in this database: CREATE EXTENSION vector;",
-            id="mediasearch.E005",
-        )
-    elif max(_version(version) for version, *_ in offered) < PGVECTOR:
-        yield Error(
-            f"The server offers only pgvector {max(offered, key=lambda row: _version(row[0]))[0]}.",
-            hint=f"Install pgvector {needed} or newer on it.",
-            id="mediasearch.E005",
-        )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
-
-
-@register(Tags.database)
-def check_generation(
-    app_configs: Sequence[Any] | None, databases: Sequence[str] | None, **_: Any
-) -> list[CheckMessage]:
-    """W005: the settings name another encoder than the one that made the active vectors."""
-    from mediasearch.models import Generation
-
-    using = router.db_for_read(Generation)
-    if using not in (databases or ()) or connections[using].vendor != "postgresql":
-        return []
-    try:
-        if Generation._meta.db_table not in connections[using].introspection.table_names():
-            return []
-        active = Generation.objects.using(using).active()
-        wanted = conf.settings()
-    except (OperationalError, ImproperlySet):
-        return []  # Another check says so.
-    caption = wanted.caption_encoder.as_dict() if wanted.caption_encoder else None
-    if active is None or (active.encoder, active.caption_encoder) == (wanted.encoder.as_dict(), caption):
-        return []
-    return [
-        Warning(
-            f"The settings name another encoder than the one that made the active vectors ({active.fingerprint}).",
-            hint="Run `manage.py mediasearch_reindex` to change over, or put the old setting back.",
-            id="mediasearch.W005",
-        )
-    ]
 
 
 @register()
