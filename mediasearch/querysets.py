@@ -75,6 +75,12 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Those that new uploads must be written to."""
         return self.filter(state__in=["active", "building"]).order_by("pk")
 
+    def hold_living(self) -> list[Generation]:
+        """The same, which nobody can delete until the caller's transaction ends."""
+        table = self.model._meta.db_table
+        living = f"SELECT * FROM {table} WHERE state IN ('active', 'building') ORDER BY id FOR KEY SHARE"
+        return list(self.raw(living, using=self.db))
+
 
 class JobQuerySet(models.QuerySet["Job"]):
     """Jobs: what is owed, due and done."""
@@ -95,7 +101,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         from mediasearch.models import EMBEDS, Generation, Job, Stage
 
         wanted = set(stages if stages is not None else owed_stages())
-        living = list(Generation.objects.living() if generations is None else generations)
+        living = Generation.objects.using(self.db).hold_living() if generations is None else generations
         rows: list[tuple[Asset, str, int | None]] = []
         for stage in Stage:
             if stage in wanted:

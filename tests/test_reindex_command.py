@@ -14,7 +14,7 @@ from mediasearch.exceptions import ImproperlySet
 from mediasearch.features.fake import FakeEncoder
 from mediasearch.indexing import generations, worker
 from mediasearch.management.commands import mediasearch_reindex
-from mediasearch.models import Generation, Stage
+from mediasearch.models import Asset, Generation, Stage
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,6 +42,27 @@ def test_reindex__changes_over(active_generation: Generation, make_asset: MakeAs
     results = mediasearch.search("red")
     assert results[0].asset == asset
     assert results.outcome.generation == active.pk
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__waits_for_no_upload_that_has_just_come(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where uploads keep coming, one is always on its way; none of them is found yet, and so none is lost."""
+    make_asset("red")
+    worker.drain(list(Stage))
+    uploads: list[Asset] = []
+
+    def work(seconds: float) -> None:
+        assert len(uploads) < 5
+        worker.drain(list(Stage))
+        uploads.append(make_asset("blue"))
+
+    monkeypatch.setattr(mediasearch_reindex, "rest", work)
+    call_command("mediasearch_reindex", stdout=io.StringIO())
+    active = Generation.objects.active()
+    assert active != active_generation
+    assert uploads[-1].jobs.get(stage="embed_image", generation=active).state == "pending"
 
 
 @pytest.mark.usefixtures("wider")

@@ -50,9 +50,11 @@ def waits() -> list[float]:
 class Uploading(threading.Thread):
     """Uploads pictures one after another, at most so many a second, while `may` answers True."""
 
-    def __init__(self, count: int, per_second: float, may: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, count: int, per_second: float, may: Callable[[], bool] = lambda: True, *, first: int = 0
+    ) -> None:
         super().__init__(name="uploading", daemon=True)
-        self.count, self.stored = count, 0
+        self.count, self.stored, self._first = count, 0, first
         self._gap, self._may = 1 / per_second, may
 
     def run(self) -> None:
@@ -64,7 +66,7 @@ class Uploading(threading.Thread):
             started = time.monotonic()
             while not self._may():
                 time.sleep(0.05)
-            patiently(lambda number=number: upload(number))
+            patiently(lambda number=number: upload(self._first + number))
             self.stored = number + 1
             time.sleep(max(0.0, self._gap - (time.monotonic() - started)))
         connections.close_all()

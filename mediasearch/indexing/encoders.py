@@ -24,7 +24,9 @@ class Encoders:
 
 def of(generation_id: int) -> Encoders:
     """Return the encoders that a generation was made with, loaded once in this process. Raises EncoderUnavailable."""
-    generation = Generation.objects.get(pk=generation_id)
+    generation = Generation.objects.filter(pk=generation_id).first()
+    if generation is None:
+        raise EncoderUnavailable(f"Generation {generation_id} was deleted.")
     pair = load(generation.encoder, generation.caption_encoder)
     for encoder, expected in ((pair.image, generation.fingerprint), (pair.caption, generation.caption_fingerprint)):
         if encoder.fingerprint != expected:

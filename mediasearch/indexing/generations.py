@@ -157,11 +157,11 @@ def forget(generation: Generation, report: Report | None = None) -> None:
 
     Raises MediaSearchError if it is the active one, and NotReady while somebody may still use it.
     """
-    if generation.state == Generation.State.ACTIVE:
+    known = Generation.objects.filter(pk=generation.pk)
+    if known.filter(state=Generation.State.ACTIVE).exists():
         raise MediaSearchError(f"Generation {generation.pk} is active: searches need it.")
     # Without the date of its retirement it can't be reopened. New uploads owe it nothing while its rows are deleted.
-    marked = Generation.objects.filter(pk=generation.pk, state=generation.state)
-    if not marked.update(state=Generation.State.RETIRED, retired_at=None):
+    if not known.filter(state=generation.state).update(state=Generation.State.RETIRED, retired_at=None):
         raise NotReady(f"Generation {generation.pk} is {generation.state} no more: look again.")
     _outlive_others(generation)
     drop_indexes(generation)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 _MOST_EF = 1_000
+_TRIES = 3
+"""How often a search starts again because the model was changed meanwhile."""
 
 
 def search(
@@ -75,27 +77,45 @@ def _without(asset: Asset, visible: QuerySet[Asset], scope: QuerySet[Asset] | No
 
 
 def run(query: Query, scope: QuerySet[Asset]) -> Outcome:
-    """Answer a query over a scope."""
+    """Answer a query over a scope, from one generation: one that was active until its vectors were read."""
     clock = _Clock()
     narrowed = query.filters.apply(scope).order_by()
     if not query.text and query.picture is None:
         return _newest(query, narrowed, clock)
-    generation = Generation.objects.active()
+    for _ in range(_TRIES):
+        generation = Generation.objects.active()
+        outcome, rows = _answer(query, narrowed, generation, clock)
+        if _was_active(generation, rows):
+            break
+    return outcome
+
+
+def _was_active(generation: Generation | None, rows: list[dict[str, Any]]) -> bool:
+    """Whether a generation was still active when a search had read its vectors; one that is not may be deleted."""
+    if generation is None:
+        return True
+    return bool(rows[0]["is_active"]) if rows else Generation.objects.active() == generation
+
+
+def _answer(
+    query: Query, narrowed: QuerySet[Asset], generation: Generation | None, clock: _Clock
+) -> tuple[Outcome, list[dict[str, Any]]]:
+    """Return an answer from one generation, with the rows that it rests on."""
     vectors = encode(query, generation)
     clock.stop("encode")
     text = fulltext.query(query.text, query.language) if query.weights["text"] else None
     try:
         request = _request(query, narrowed, generation, vectors, text)
     except EmptyResultSet:
-        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times)
+        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
     if not request.vectors and text is None:
-        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times)
+        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
     plan, rows = _execute(request, narrowed.db)
     clock.stop("rank")
     hits = _hits(rows, query.weights, narrowed)
     clock.stop("fetch")
     first = rows[0] if rows else {"total": 0, "encoded": 0}
-    return Outcome(
+    outcome = Outcome(
         hits=hits,
         total=first["total"],
         total_is_exact=plan == "exact",
@@ -107,6 +127,7 @@ def run(query: Query, scope: QuerySet[Asset]) -> Outcome:
         picture=vectors.picture,
         timings=clock.times,
     )
+    return outcome, rows
 
 
 def _request(

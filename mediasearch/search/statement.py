@@ -114,10 +114,19 @@ def _ranked(request: Request, candidates: Sequence[Sql], scope_size: str) -> Sql
         f"WITH {', '.join(part.text for part in parts)}"
         " SELECT id, score, image, caption, text, image_norm, caption_norm, text_norm,"
         " image_rank, caption_rank, text_rank,"
-        f" count(*) OVER () AS total, count(image) OVER () AS encoded, {scope_size} AS scope_size"
+        f" count(*) OVER () AS total, count(image) OVER () AS encoded, {scope_size} AS scope_size,"
+        f" {_is_active(request.generation)} AS is_active"
         " FROM scores ORDER BY score DESC, id LIMIT %s OFFSET %s",
         (*(param for part in parts for param in part.params), request.limit, request.offset),
     )
+
+
+def _is_active(generation: Generation | None) -> str:
+    """Is the generation still the active one, in the same snapshot as its vectors? Else they may be being deleted."""
+    if generation is None:
+        return "true"
+    table = Generation._meta.db_table
+    return f"EXISTS (SELECT FROM {table} WHERE id = {int(generation.pk)} AND state = '{Generation.State.ACTIVE}')"
 
 
 def _signals(request: Request) -> list[Sql]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable, MediaSearchError, NotReady
@@ -186,3 +188,45 @@ def test_cancel__one_that_was_active_before_is_kept(
 def test_forget__not_the_active_one(active_generation: Generation) -> None:
     with pytest.raises(MediaSearchError, match="is active"):
         generations.forget(active_generation)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_forget__not_one_that_was_activated_meanwhile(active_generation: Generation) -> None:
+    listed = other()
+    generations.activate(Generation.objects.get(pk=listed.pk))
+    assert listed.state == "building"
+    with pytest.raises(MediaSearchError, match="is active"):
+        generations.forget(listed)
+    assert Generation.objects.active() == listed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_forget__an_upload_at_the_same_moment_goes_through(
+    active_generation: Generation, make_asset: MakeAsset
+) -> None:
+    generation, owed = other(), threading.Event()
+
+    def upload() -> None:
+        with transaction.atomic():
+            make_asset(title="late")
+            owed.set()
+            time.sleep(0.5)
+        connection.close()
+
+    uploading = threading.Thread(target=upload)
+    uploading.start()
+    assert owed.wait(10)
+    generations.forget(generation)
+    uploading.join()
+    assert list(Generation.objects.all()) == [active_generation]
+    assert set(Asset.objects.get(title="late").jobs.values_list("generation", flat=True)) == {
+        None,
+        active_generation.pk,
+    }
+
+
+def test_encoders__a_generation_that_was_deleted(active_generation: Generation) -> None:
+    gone = active_generation.pk
+    active_generation.delete()
+    with pytest.raises(EncoderUnavailable, match="was deleted"):
+        encoders.of(gone)

@@ -59,7 +59,7 @@ def test_prune_jobs__the_asset_remembers(pruned: Asset, active_generation: Gener
 
 
 def test_prune_jobs__the_same_input_is_not_owed_again(pruned: Asset) -> None:
-    pruned.title = "Another title"
+    pruned.category = "Another category"
     pruned.save()
     assert Job.objects.owe([pruned]) == 0
     assert not Asset.objects.lacking_jobs().exists()
@@ -185,7 +185,7 @@ def test_settled__is_not_written_back_by_whoever_saves_a_row_read_long_ago(
     age()
     pruning.prune_jobs(100)
     assert stale.settled == {}
-    stale.title = "New"
+    stale.category = "New"
     stale.save()
     assert owed(stale) == set()
     stale.refresh_from_db()

@@ -9,13 +9,17 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 import mediasearch
+from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable, ImproperlySet, QueryError
 from mediasearch.features.local import Local
+from mediasearch.indexing import generations
 from mediasearch.models import Asset, Generation
+from mediasearch.search import engine
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
 Index = Callable[[], None]
+Changes = list[conf.Spec]
 
 
 def titles(results: mediasearch.Results) -> list[str]:
@@ -300,3 +304,46 @@ def test_search__timings_are_in_milliseconds(library: dict[str, Asset]) -> None:
     timings = mediasearch.search("red").timings
     assert set(timings) == {"encode", "rank", "fetch"}
     assert all(0 < value < 60_000 for value in timings.values())
+
+
+@pytest.fixture
+def change_model(library: dict[str, Asset], index_all: Index, monkeypatch: pytest.MonkeyPatch) -> Changes:
+    """Have the model changed, and what it replaces deleted, each time that a search has just encoded its question."""
+    encode = engine.encode
+    changes: Changes = []
+
+    def changed_meanwhile(query: Any, generation: Generation) -> Any:
+        vectors = encode(query, generation)
+        if changes:
+            other = generations.create(changes.pop())
+            generations.owe_all(other)
+            index_all()
+            generations.activate(other)
+            Generation.objects.filter(pk=generation.pk).delete()
+        return vectors
+
+    monkeypatch.setattr(engine, "encode", changed_meanwhile)
+    return changes
+
+
+def other_model(name: str) -> conf.Spec:
+    return conf.Spec("mediasearch.features.fake.FakeEncoder", {"name": name})
+
+
+@pytest.mark.parametrize("exact_scope", [10_000, 1], ids=["exact", "hnsw"])
+@pytest.mark.parametrize("weights", [{"image": 1}, {"image": 1, "text": 1}], ids=["image alone", "text too"])
+def test_search__starts_again_where_the_model_was_changed_meanwhile(
+    change_model: Changes, settings: Any, exact_scope: int, weights: dict[str, float]
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"EXACT_SCOPE": exact_scope}
+    change_model.append(other_model("second"))
+    results = mediasearch.search("red", weights=weights, limit=3)
+    assert len(results) == 3
+    assert "image" in results[0].signals
+    assert results.outcome.generation == Generation.objects.active().pk
+
+
+def test_search__does_not_start_again_for_ever(change_model: Changes) -> None:
+    change_model.extend(other_model(str(number)) for number in range(10))
+    assert len(mediasearch.search("red", weights={"image": 1})) == 0
+    assert len(change_model) == 10 - engine._TRIES

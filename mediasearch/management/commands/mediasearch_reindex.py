@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from datetime import timedelta
 from time import sleep as rest
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError, connections
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from mediasearch import conf
 from mediasearch.conf import Spec
@@ -17,6 +20,10 @@ from mediasearch.management.progress import Progress, Steps
 from mediasearch.models import Generation, Job, Pause
 
 _LOOK_EVERY = 1.0
+_JUST_NOW = timedelta(seconds=5)
+"""Uploads of the last moments are not waited for: where they keep coming, some are always on their way."""
+
+_LEFT = Q(priority=Job.BACKFILL) | Q(created_at__lt=Now() - _JUST_NOW)
 
 
 class Command(BaseCommand):
@@ -114,7 +121,7 @@ class Command(BaseCommand):
         left, said = total, ""
         while left:
             try:
-                left = generation.jobs.unfinished().count()
+                left = generation.jobs.unfinished().filter(_LEFT).count()
                 total = max(total, generation.jobs.count())
                 paused = Pause.objects.current().filter(stage__startswith="embed").first()
             except (OperationalError, InterfaceError) as error:
