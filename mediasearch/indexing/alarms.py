@@ -75,7 +75,7 @@ def _no_generation(generations: Sequence[GenerationStatus], assets: int) -> Iter
 def _index(generations: Sequence[GenerationStatus]) -> Iterable[Alarm]:
     """Told where searches suffer: those of up to EXACT_SCOPE pictures use no index."""
     for g in generations:
-        if g.flaws and g.images > conf.settings().exact_scope:
+        if g.flaws and g.state == Generation.State.ACTIVE and g.images > conf.settings().exact_scope:
             remedy = "Searches are slow until `manage.py mediasearch_indexes --repair` has mended it."
             yield Alarm("index", " ".join([*g.flaws, remedy]))
 
