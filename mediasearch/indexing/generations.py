@@ -174,7 +174,13 @@ def forget(generation: Generation, report: Report | None = None) -> None:
             if report and rows.model is Embedding:
                 deleted += len(ids)
                 report(Step(f"Deleting generation {generation.pk}", deleted, total))
-    generation.delete()
+    with transaction.atomic(using=_database()):
+        # The row is asked for, not the copy in memory: one that came into use meanwhile stays.
+        row = known.select_for_update().filter(state=Generation.State.RETIRED, retired_at=None).first()
+        if row is None and known.exists():
+            raise NotReady(f"Generation {generation.pk} came into use while it was deleted: build it again.")
+        if row is not None:
+            row.delete()
 
 
 def _outlive_others(generation: Generation) -> None:
