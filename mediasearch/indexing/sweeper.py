@@ -8,11 +8,13 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import doorbell, ledger
+from mediasearch.indexing import doorbell, ledger, owners
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
 """Seconds between two sweeps, and between two that also look for assets which were never owed anything."""
+LOOK_EVERY = 0.5
+"""Seconds between two looks at whether a process of this machine has ended, which calls for a sweep at once."""
 
 
 class Sweeper(threading.Thread):
@@ -38,8 +40,14 @@ class Sweeper(threading.Thread):
                     thorough_at = time.monotonic() + THOROUGHLY_EVERY
             finally:
                 close_old_connections()
-            self._stop_asked.wait(EVERY)
+            self._wait()
         connections.close_all()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + EVERY
+        while not self._stop_asked.wait(min(LOOK_EVERY, EVERY)) and time.monotonic() < until:
+            if owners.anybody_ended():
+                return
 
     def stop(self) -> None:
         self._stop_asked.set()
