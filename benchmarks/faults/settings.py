@@ -12,6 +12,10 @@ from project.settings import DATA, INSTALLED_APPS
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
 Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+STORAGES = {
+    "default": {"BACKEND": "benchmarks.faults.storages.Troubled"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},

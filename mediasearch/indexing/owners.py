@@ -85,6 +85,14 @@ def ended() -> Iterator[list[Ended]]:
             one.file.unlink(missing_ok=True)
 
 
+def anybody_ended() -> bool:
+    """Is there a process to be asked about? Costs nothing but a look into a folder."""
+    with ended() as found:
+        known = bool(found)
+        found.clear()
+    return known
+
+
 def _owner() -> _Owner:
     """Return who this process is; a forked one is another."""
     global _current

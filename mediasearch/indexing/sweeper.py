@@ -8,7 +8,7 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import doorbell, ledger, pruning
+from mediasearch.indexing import doorbell, ledger, owners, pruning
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
@@ -16,6 +16,8 @@ EVERY, THOROUGHLY_EVERY = 5.0, 60.0
 _SHARE = 20
 """The thorough look reads all assets: it takes no more than one part in so many of the time."""
 _PRUNED_AT_ONCE = 5_000
+LOOK_EVERY = 0.5
+"""Seconds between two looks at whether a process of this machine has ended, which calls for a sweep at once."""
 
 
 class Sweeper(threading.Thread):
@@ -45,8 +47,14 @@ class Sweeper(threading.Thread):
                     thorough_at = time.monotonic() + max(THOROUGHLY_EVERY, _SHARE * took)
             finally:
                 close_old_connections()
-            self._stop_asked.wait(EVERY)
+            self._wait()
         connections.close_all()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + EVERY
+        while not self._stop_asked.wait(min(LOOK_EVERY, EVERY)) and time.monotonic() < until:
+            if owners.anybody_ended():
+                return
 
     def stop(self) -> None:
         self._stop_asked.set()
