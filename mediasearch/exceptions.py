@@ -3,8 +3,9 @@
 MediaSearchError
     ImproperlySet           a setting is wrong
     Refused                 this file will never be indexed
-        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing, ReaderTimeout
-    DecoderCrashed          this file killed the process that opened it; it is tried again, and not for ever
+        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing
+    Troublesome             this file could not be done; it is tried again, and not for ever
+        DecoderCrashed, DecoderTimeout, ReaderFailed, ReaderTimeout
     Unavailable             something shared is down; trying later helps
         EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, StorageUnavailable, SandboxUnavailable
     NotReady                a generation that searches can't use yet
@@ -51,8 +52,24 @@ class FileMissing(Refused):
     """The storage has no such file."""
 
 
-class DecoderCrashed(MediaSearchError):
-    """The process that opened this file died or took too long; it is tried again, and not for ever."""
+class Troublesome(MediaSearchError):
+    """This file could not be done. It is tried again, and not for ever: a busy machine may have been the reason."""
+
+
+class DecoderCrashed(Troublesome):
+    """The process that opened this file died."""
+
+
+class DecoderTimeout(Troublesome):
+    """Opening this file took too long."""
+
+
+class ReaderFailed(Troublesome):
+    """The text of this picture could not be read."""
+
+
+class ReaderTimeout(Troublesome):
+    """Reading the text of this picture took too long."""
 
 
 class Unavailable(MediaSearchError):
@@ -77,10 +94,6 @@ class StorageUnavailable(Unavailable):
 
 class SandboxUnavailable(Unavailable):
     """The process that opens files could not be started."""
-
-
-class ReaderTimeout(Refused):
-    """Reading the text of this picture took too long."""
 
 
 class NotReady(MediaSearchError):

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from mediasearch import conf
 from mediasearch.exceptions import (
     DecoderCrashed,
+    DecoderTimeout,
     FormatNotAllowed,
     ImageTooLarge,
     ImageUnreadable,
@@ -38,12 +39,14 @@ _LONGEST_TAG = Asset._meta.get_field("category").max_length or 100
 _FIRST_DAY, _LAST_DAY = date(1000, 1, 1), date(9998, 12, 31)
 
 # What an error says is English, and more precise than these, which are for readers of other languages.
+_TROUBLE = _("This image could not be opened: trying took too long or failed. Save it anew and try again.")
 _REFUSALS: dict[type[MediaSearchError], Any] = {
     NotAnImage: _("This file is not an image."),
     ImageTooLarge: _("This image is too large. Upload a smaller copy."),
     FormatNotAllowed: _("Images of this format are not accepted. Save it as JPEG or PNG."),
     ImageUnreadable: _("This image is damaged or cut short."),
-    DecoderCrashed: _("This image could not be opened: trying took too long or failed. Save it anew and try again."),
+    DecoderCrashed: _TROUBLE,
+    DecoderTimeout: _TROUBLE,
 }
 
 

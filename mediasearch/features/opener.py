@@ -12,6 +12,8 @@ from mediasearch.features.base import Reading, Word
 from mediasearch.features.sandbox import Budget, Sandbox
 
 _FILES_PER_READER = 200
+_ENOUGH_TO_READ = 12_000_000
+"""Pixels; a picture of four times as many, or more, is halved before its words are read."""
 
 
 def load(stream: BinaryIO) -> bytes:
@@ -30,7 +32,7 @@ def load(stream: BinaryIO) -> bytes:
 
 
 def verify(data: bytes) -> None:
-    """Return if the picture can be opened and decoded. Raises a subclass of Refused, or DecoderCrashed."""
+    """Return if the picture can be opened and decoded. Raises a subclass of Refused or of Troublesome."""
     _opener().call("verify", data, _limits())
 
 
@@ -39,9 +41,14 @@ def inspect(data: bytes) -> tuple[dict[str, Any], bytes]:
     return _opener().call("inspect", data, _limits() | {"thumbnail_size": conf.settings().thumbnail_size})
 
 
-def pixels(data: bytes, shortest_side: int) -> Image.Image:
-    """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels."""
-    answer, payload = _opener().call("pixels", data, _limits() | {"shortest_side": shortest_side})
+def pixels(data: bytes, shortest_side: int, *, input_size: int | None = None) -> Image.Image:
+    """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels.
+
+    With `input_size`, in the proportion that a model needs that scales the shortest side to so many pixels. Of a long
+    strip it is the middle.
+    """
+    wanted = {"shortest_side": shortest_side, "input_size": input_size}
+    answer, payload = _opener().call("pixels", data, _limits() | wanted)
     return Image.frombytes("RGB", (answer["width"], answer["height"]), payload)
 
 
@@ -50,8 +57,9 @@ def read(data: bytes) -> Reading:
     spec = conf.settings().reader
     if spec is None:
         return Reading()
+    size, raw = _opener().call("page", data, _limits() | {"enough_pixels": _ENOUGH_TO_READ})
     options = {"backend": spec.backend, "backend_options": dict(spec.options)}
-    answer, _ = _reader().call("read", data, _limits() | options)
+    answer, _ = _reader().call("read", raw, size | options)
     return Reading(tuple(Word(w["text"], tuple(w["box"]), w["confidence"], w["line"]) for w in answer["words"]))
 
 

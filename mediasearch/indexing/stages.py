@@ -25,6 +25,8 @@ from mediasearch.indexing import encoders, files, twins
 from mediasearch.indexing.ledger import Claim, Skip
 from mediasearch.models import Asset, Embedding, Stage, storage
 
+_DETAIL = 3
+"""How many times as large as the model's input a picture stays that is reduced: below, its vector moves."""
 Tick = Callable[[], None]
 """Called between two files: keeps the lease."""
 
@@ -178,8 +180,7 @@ class EmbedImage(Work):
     stage = Stage.EMBED_IMAGE
 
     def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        # Reduced to twice the model's input and no further: at the input size itself the vectors move.
-        side = 2 * _encoders(claims).image.input_size
+        size = _encoders(claims).image.input_size
         generation = claims[0].generation
         seen: dict[str, Any] = {}
 
@@ -187,7 +188,7 @@ class EmbedImage(Work):
             digest = hashing.content_hash(data)
             if digest not in seen:
                 vector = twins.image_vector(asset, digest, generation)
-                seen[digest] = opener.pixels(data, side) if vector is None else vector
+                seen[digest] = _pixels(data, size) if vector is None else vector
             return seen[digest]
 
         return _for_each(assets, tick, image_or_vector)
@@ -211,6 +212,10 @@ class EmbedCaption(Work):
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("caption", done)
+
+
+def _pixels(data: bytes, input_size: int) -> Image.Image:
+    return opener.pixels(data, _DETAIL * input_size, input_size=input_size)
 
 
 def _is_image(value: Any) -> bool:
