@@ -158,11 +158,15 @@ def answer(header: dict[str, Any], payload: bytes) -> Answer:
     try:
         return OPERATIONS[header["operation"]](payload, header["options"])
     except MemoryError:
-        error: Exception = ImageTooLarge("This image takes more memory than may be used for it. Upload a smaller copy.")
+        return _told(ImageTooLarge("This image takes more memory than may be used for it. Upload a smaller copy."))
     except MediaSearchError as refusal:
-        error = refusal
+        return _told(refusal)
     except Exception as unexpected:
-        error = DecoderCrashed(f"This image could not be processed ({type(unexpected).__name__}: {unexpected}).")
+        reason = f"{type(unexpected).__name__}: {unexpected}"
+        return _told(DecoderCrashed(f"This image could not be processed ({reason})."))
+
+
+def _told(error: MediaSearchError) -> Answer:
     return {"error": type(error).__name__, "message": str(error)}, b""
 
 

@@ -13,7 +13,7 @@ import warnings
 from dataclasses import dataclass
 from typing import cast
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mediasearch.exceptions import FormatNotAllowed, ImageTooLarge, ImageUnreadable, MediaSearchError, NotAnImage
 
@@ -34,8 +34,9 @@ try:
 except ImportError:
     HEIC_READABLE = False
 else:
-    pillow_heif.register_heif_opener()
+    pillow_heif.register_heif_opener(decode_threads=1)
     HEIC_READABLE = True
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # As many as there are cores would each take memory of their own.
 
 _LONGEST = 65_535
 """Pixels of one side, as in JPEG: each row takes memory beyond its pixels, and so does scaling a long one."""

@@ -75,7 +75,7 @@ def _opener() -> Sandbox:
 
 def _reader() -> Sandbox:
     settings = conf.settings()
-    return _sandbox("read", Budget(settings.read_seconds, settings.read_memory, _FILES_PER_READER))
+    return _sandbox("read", Budget(settings.read_seconds, settings.read_memory, _FILES_PER_READER, gives_back=False))
 
 
 def _sandbox(purpose: str, budget: Budget) -> Sandbox:

@@ -148,6 +148,14 @@ def test_child__is_confined(sandbox: Sandbox) -> None:
     assert int(soft["Max cpu time"]) <= 2 * sandbox.budget.seconds + 2
 
 
+def test_child__keeps_no_memory_of_a_large_picture(sandbox: Sandbox) -> None:
+    large = picture(size=(5_000, 4_000), mode="RGBA")
+    for _ in range(3):
+        sandbox.call("pixels", large, OPTIONS)
+    assert sandbox._process
+    assert psutil.Process(sandbox._process.pid).memory_info().rss < 80_000_000
+
+
 def test_child__may_not_fill_the_disk(sandbox: Sandbox) -> None:
     with pytest.raises(exceptions.ReaderFailed, match="File too large"):
         sandbox.call("read", WHITE, OPTIONS | WRITER)
