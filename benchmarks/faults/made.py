@@ -13,7 +13,7 @@ XXE = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd"
 NAMES = (
     "../../etc/passwd.png", "..\\..\\win.ini.png", "<img src=x onerror=alert(1)>.png", "\u202egnp.exe", "-rf.png",
     "a\x00b.png", "line\r\nbreak: yes.png", 'quote".png', "%2e%2e%2fx.png", "name.png.php", ".png", "CON.png",
-    "x" * 300 + ".png", "图片 🚲.png", "{{ 7*7 }}{% debug %}.png",
+    "x" * 300 + ".png", "图" * 200 + ".png", "图片 🚲.png", "{{ 7*7 }}{% debug %}.png",
 )  # fmt: skip
 """Names that an upload may bear; each is given to the same good picture."""
 

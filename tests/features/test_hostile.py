@@ -14,6 +14,7 @@ from mediasearch.features.images import FORMATS
 from mediasearch.features.sandbox import Budget, Sandbox
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared/data/hostile"
+FILES = sorted(path for path in CORPUS.glob("*") if path.suffix != ".csv") if CORPUS.is_dir() else []
 OPTIONS: dict[str, Any] = {"max_bytes": 50_000_000, "max_pixels": 50_000_000, "formats": list(FORMATS)}
 OPERATIONS: dict[str, dict[str, Any]] = {
     "verify": {},
@@ -34,9 +35,9 @@ def sandbox() -> Iterator[Sandbox]:
 def hostile(source: str) -> dict[str, bytes]:
     if source == "made here":
         return made.files()
-    if not CORPUS.is_dir():
+    if not FILES:
         pytest.skip("the corpus of hostile files is not at hand")
-    return {path.name: path.read_bytes() for path in sorted(CORPUS.iterdir()) if path.suffix != ".csv"}
+    return {path.name: path.read_bytes() for path in FILES}
 
 
 def outcomes(sandbox: Sandbox, data: bytes) -> dict[str, str]:
