@@ -3,9 +3,10 @@
 MediaSearchError
     ImproperlySet           a setting is wrong
     Refused                 this file will never be indexed
-        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing, ReaderTimeout
-    DecoderCrashed          this file killed the process that opened it; it is tried again, and not for ever
-    FileUnreadable          its storage gives out other files; it is tried again, and not for ever
+        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing
+    Troublesome             this file could not be done; it is tried again, and not for ever
+        DecoderCrashed, DecoderTimeout, ReaderFailed, ReaderTimeout
+        FileUnreadable      its storage gives out other files
     Unavailable             something shared is down; trying later helps
         EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable, DatabaseFull
         StorageUnavailable  some files can't be read
@@ -55,11 +56,27 @@ class FileMissing(Refused):
     """The storage has no such file."""
 
 
-class DecoderCrashed(MediaSearchError):
-    """The process that opened this file died or took too long; it is tried again, and not for ever."""
+class Troublesome(MediaSearchError):
+    """This file could not be done. It is tried again, and not for ever: a busy machine may have been the reason."""
 
 
-class FileUnreadable(MediaSearchError):
+class DecoderCrashed(Troublesome):
+    """The process that opened this file died."""
+
+
+class DecoderTimeout(Troublesome):
+    """Opening this file took too long."""
+
+
+class ReaderFailed(Troublesome):
+    """The text of this picture could not be read."""
+
+
+class ReaderTimeout(Troublesome):
+    """Reading the text of this picture took too long."""
+
+
+class FileUnreadable(Troublesome):
     """This file can't be read, though others of its storage can; it is tried again, and not for ever."""
 
 
@@ -93,10 +110,6 @@ class DatabaseFull(Unavailable):
 
 class SandboxUnavailable(Unavailable):
     """The process that opens files could not be started."""
-
-
-class ReaderTimeout(Refused):
-    """Reading the text of this picture took too long."""
 
 
 class NotReady(MediaSearchError):

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from mediasearch import conf
 from mediasearch.exceptions import (
     DecoderCrashed,
+    DecoderTimeout,
     FormatNotAllowed,
     ImageTooLarge,
     ImageUnreadable,
@@ -35,12 +36,14 @@ _SEPARATORS = re.compile(r"[,，、;；\n]")
 LONGEST_TAG = Asset._meta.get_field("category").max_length or 100
 
 # What an error says is English, and more precise than these, which are for readers of other languages.
+_TROUBLE = _("This image could not be opened: trying took too long or failed. Save it anew and try again.")
 _REFUSALS: dict[type[BaseException], Any] = {
     NotAnImage: _("This file is not an image."),
     ImageTooLarge: _("This image is too large. Upload a smaller copy."),
     FormatNotAllowed: _("Images of this format are not accepted. Save it as JPEG or PNG."),
     ImageUnreadable: _("This image is damaged or cut short."),
-    DecoderCrashed: _("This image could not be opened: trying took too long or failed. Save it anew and try again."),
+    DecoderCrashed: _TROUBLE,
+    DecoderTimeout: _TROUBLE,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,8 @@ from mediasearch.features import titles
 from mediasearch.querysets import AssetQuerySet, GenerationQuerySet, JobQuerySet, PauseQuerySet, TallyQuerySet
 
 LIBRARY = "library"
+_LONGEST_STEM, _LONGEST_SUFFIX = 180, 20
+"""Bytes."""
 
 
 def storage() -> Storage:
@@ -137,7 +140,7 @@ class Asset(models.Model):
         if self.source == LIBRARY and self.file:
             if not self.file._committed:  # type: ignore[attr-defined]
                 # Storing the file now gives it the name that jobs go by.
-                self.file.save(str(self.file.name), self.file.file, save=False)
+                self.file.save(_storable(str(self.file.name)), self.file.file, save=False)
             self.file_version = str(self.file.name)
         parts = [(self._text(name), weight) for name, weight in self.TEXT_WEIGHTS.items()]
         self.text_vector = fulltext.vector(parts, self.language)
@@ -156,6 +159,13 @@ class Asset(models.Model):
         """Return a name for what a stage reads; where it has not changed, there is nothing to do."""
         read = self.description if stage == Stage.EMBED_CAPTION else self.file_version
         return hashlib.sha256(read.encode()).hexdigest()[:32] if read else ""
+
+
+def _storable(name: str) -> str:
+    """Return a file name that is short enough for any disk: disks count bytes, where Django counts characters."""
+    stem, suffix = os.path.splitext(name)
+    suffix = suffix if len(suffix.encode()) <= _LONGEST_SUFFIX else ""
+    return stem.encode()[:_LONGEST_STEM].decode(errors="ignore") + suffix
 
 
 class Generation(models.Model):

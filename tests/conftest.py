@@ -21,10 +21,12 @@ MakeAsset = Callable[..., Asset]
 PUBLISH = doorbell._publish
 
 
-def picture(colour: str = "red", size: tuple[int, int] = (64, 48), form: str = "PNG", **options: Any) -> bytes:
+def picture(
+    colour: str = "red", size: tuple[int, int] = (64, 48), form: str = "PNG", mode: str = "RGB", **options: Any
+) -> bytes:
     """A file of one colour."""
     stream = io.BytesIO()
-    Image.new("RGB", size, colour).save(stream, form, **options)
+    Image.new(mode, size, colour).save(stream, form, **options)
     return stream.getvalue()
 
 

@@ -38,6 +38,14 @@ def test_asset__is_committed_with_its_jobs(make_asset: MakeAsset, monkeypatch: p
     assert not Asset.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["图" * 200 + ".png", "x" * 300, "a." + "y" * 300, "é" * 300 + ".jpeg"])
+def test_asset__takes_a_file_name_of_any_length(make_asset: MakeAsset, name: str) -> None:
+    stored = str(make_asset(name=name).file.name).rpartition("/")[2]
+    assert len(stored.encode()) <= 255
+    assert stored.startswith(name[:1])
+    assert stored.endswith((".png", ".jpeg")) == name.endswith((".png", ".jpeg"))
+
+
 def test_text_vector__follows_every_save(make_asset: MakeAsset) -> None:
     asset = make_asset(title="Red bicycles", caption="一辆红色自行车", tags=["street"])
     assert matches(asset, "'bicycles'")

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "chaos-celery": ("chaos", "--workers", "celery"),
     "chaos-command": ("chaos", "--workers", "command"),
+    "hostile": ("hostile",),
+    "fuzz": ("fuzz",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from project.settings import *  # noqa: F403
-from project.settings import DATA, INSTALLED_APPS
+from project.settings import DATA, INSTALLED_APPS, LOGGING
 
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
@@ -23,3 +23,7 @@ MEDIASEARCH = {
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
     **json.loads(os.environ.get("FAULTS_MEDIASEARCH", "{}")),
 }
+if os.environ.get("FAULTS_LOGS") == "json":
+    LOGGING["formatters"] = {"json": {"()": "pythonjsonlogger.json.JsonFormatter"}}
+    LOGGING["handlers"]["console"]["formatter"] = "json"
+    CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from mediasearch.exceptions import ImageTooLarge, ImageUnreadable
+from mediasearch.features import opener
 
 MOST_PICTURES = 8
 """Of one question."""
@@ -22,10 +23,9 @@ MOST_PICTURES = 8
 def most_pixels(input_size: int) -> int:
     """Return how many pixels a picture may have for a model that looks at `input_size` of its shortest side.
 
-    `opener.pixels` reduces that side to less than four times as much; the other one may then be twice as long, or
-    eight times where the picture was reduced most.
+    What `opener.for_model` returns is no larger.
     """
-    return 32 * input_size**2
+    return 8 * (opener.DETAIL * input_size) ** 2
 
 
 def pack(image: Image.Image) -> dict[str, Any]:

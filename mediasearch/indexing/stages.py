@@ -195,8 +195,7 @@ class EmbedImage(Work):
     stage = Stage.EMBED_IMAGE
 
     def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        # Reduced to twice the model's input and no further: at the input size itself the vectors move.
-        side = 2 * _encoders(claims).image.input_size
+        size = _encoders(claims).image.input_size
         generation = claims[0].generation
         seen: dict[str, Any] = {}
 
@@ -204,7 +203,7 @@ class EmbedImage(Work):
             digest = hashing.content_hash(data)
             if digest not in seen:
                 vector = twins.image_vector(asset, digest, generation)
-                seen[digest] = opener.pixels(data, side) if vector is None else vector
+                seen[digest] = opener.for_model(data, size) if vector is None else vector
             return seen[digest]
 
         return _for_each(assets, tick, image_or_vector)

@@ -12,8 +12,8 @@ import numpy as np
 from django.utils.translation import gettext
 from PIL import Image
 
-from mediasearch.exceptions import DecoderCrashed, PictureRefused, QueryError, Refused, StorageUnavailable, Unavailable
-from mediasearch.features import hashing, opener, wire
+from mediasearch.exceptions import PictureRefused, QueryError, Refused, StorageUnavailable, Troublesome, Unavailable
+from mediasearch.features import hashing, opener
 from mediasearch.models import Asset, Embedding, Generation
 from mediasearch.search import cache, vectors
 from mediasearch.search.vectors import Vector
@@ -85,10 +85,9 @@ def _of_file(data: bytes, generation: Generation) -> Picture:
     name = cache.key("picture", generation.fingerprint, hashing.content_hash(data))
     if (known := cache.get(name)) is not None:
         return Picture(generation.fingerprint, np.frombuffer(known[0], dtype=np.float32), known[1])
-    side = generation.input_size
     try:
-        image = opener.pixels(data, 2 * side, wire.most_pixels(side))
-    except (Refused, DecoderCrashed) as refusal:
+        image = opener.for_model(data, generation.input_size)
+    except (Refused, Troublesome) as refusal:
         raise PictureRefused(str(refusal)) from refusal
     vector, thumbnail = vectors.of_image(image, generation), _thumbnail(image)
     cache.keep(name, (vector.tobytes(), thumbnail))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from mediasearch.exceptions import DecoderCrashed, ReaderTimeout, ReaderUnavailable
+from mediasearch.exceptions import ReaderFailed, ReaderTimeout, ReaderUnavailable
 from mediasearch.features.base import Problem, Reading, TextReader, Word
 from mediasearch.features.rapid import RapidOcr
 from mediasearch.features.reading import Combined, added
@@ -128,7 +128,7 @@ class TestTesseract:
             "#!/bin/sh\ncase $1 in --list-langs) echo eng;; --version) echo 5.3.0;; *) kill -SEGV $$;; esac\n"
         )
         program.chmod(0o755)
-        with pytest.raises(DecoderCrashed, match="tesseract failed on this picture"):
+        with pytest.raises(ReaderFailed, match="tesseract failed on this picture"):
             Tesseract(command=str(program)).read(sign("Exit"))
 
     def test_it_stops_after_its_time(self) -> None:
