@@ -67,7 +67,9 @@ CACHES = {
     }
 }
 CELERY_RESULT_EXPIRES = 60
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A worker fetches a message when one of its processes is free, and counts none: an acknowledgement that a hanging
+# broker did not take would count for ever, and a worker that may hold one message would never fetch another.
+CELERY_WORKER_PREFETCH_MULTIPLIER, CELERY_WORKER_DISABLE_PREFETCH = 0, True
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5.0
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 30}
