@@ -17,6 +17,8 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "chaos-command": ("chaos", "--workers", "command"),
     "hostile": ("hostile",),
     "fuzz": ("fuzz",),
+    "hanging-reader": ("hanging", "--ended-by", "reader"),
+    "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

@@ -23,19 +23,24 @@ def files(*, large: bool = False) -> dict[str, bytes]:
     return {name: make() for name, make in {**_SMALL, **(_LARGE if large else {})}.items()}
 
 
-def saved(form: str, size: tuple[int, int] = (400, 300), mode: str = "RGB", **options: Any) -> bytes:
+def saved(form: str, size: tuple[int, int] = (400, 300), mode: str = "RGB", inks: Any = None, **options: Any) -> bytes:
     """Return a picture of two colours, as a file."""
     from PIL import Image
 
-    image = Image.new(mode, size, _INKS.get(mode, 0))
-    image.paste(_PAPERS.get(mode, 1), (0, 0, size[0] // 2, size[1] // 2))
+    ink, paper = inks or _INKS.get(mode, (0, 1))
+    image = Image.new(mode, size, ink)
+    image.paste(paper, (0, 0, size[0] // 2, size[1] // 2))
     stream = io.BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()
 
 
-_INKS: dict[str, Any] = {"RGB": (200, 30, 30), "RGBA": (200, 30, 30, 90), "CMYK": (0, 200, 200, 0), "L": 90}
-_PAPERS: dict[str, Any] = {"RGB": (250, 250, 250), "RGBA": (0, 0, 0, 0), "CMYK": (0, 0, 0, 0), "L": 250}
+_INKS: dict[str, Any] = {
+    "RGB": ((200, 30, 30), (250, 250, 250)),
+    "RGBA": ((200, 30, 30, 90), (0, 0, 0, 0)),
+    "CMYK": ((0, 200, 200, 0), (0, 0, 0, 0)),
+    "L": (90, 250),
+}
 
 
 def png(width: int, height: int, depth: int = 8, colour: int = 2, extra: bytes = b"", rows: int | None = None) -> bytes:

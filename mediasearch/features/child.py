@@ -102,7 +102,7 @@ def pixels(data: bytes, options: dict[str, Any]) -> Answer:
     image = opened.image
     if input_size := options.get("input_size"):
         image = images.in_proportion(image, opened.size, input_size)
-    return _raw(images.middle(image, side))
+    return _raw(images.without_ends(image, side))
 
 
 def page(data: bytes, options: dict[str, Any]) -> Answer:

@@ -175,7 +175,7 @@ def in_proportion(image: Image.Image, size: tuple[int, int], input_size: int) ->
     return image.resize((short, fitting) if image.width < image.height else (fitting, short), Image.Resampling.BICUBIC)
 
 
-def middle(image: Image.Image, shortest_side: int) -> Image.Image:
+def without_ends(image: Image.Image, shortest_side: int) -> Image.Image:
     """Return the picture; of a long strip its middle, for scaled to a model's input it would fill any memory.
 
     It is at most 8 times as long as wide, and not larger than a picture of 1 to 8 whose width is `shortest_side`.

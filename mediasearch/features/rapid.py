@@ -89,6 +89,7 @@ class RapidOcr(TextReader):
         if min(image.size) < LOWEST:
             return Reading()
         found: list[_Found] = []
+        _ = self._engine  # Loaded before the clock runs.
         end = time.process_time() + self.threads * self.seconds
         for scale in self._scales(*image.size):
             for quad in self._detect(image, scale):

@@ -146,10 +146,10 @@ def test_open_file__knows_the_size_before_it_was_reduced(form: str) -> None:
     ("size", "left"),
     [((90, 10), (80, 10)), ((10, 95), (10, 81)), ((80, 10), (80, 10)), ((500, 40), (80, 40)), ((30, 20), (30, 20))],
 )
-def test_middle__of_a_strip(size: tuple[int, int], left: tuple[int, int]) -> None:
+def test_without_ends__keeps_the_middle_of_a_strip(size: tuple[int, int], left: tuple[int, int]) -> None:
     strip = Image.new("RGB", size, "white")
     strip.paste("red", (size[0] // 2 - 2, size[1] // 2 - 2, size[0] // 2 + 2, size[1] // 2 + 2))
-    kept = images.middle(strip, shortest_side=20)
+    kept = images.without_ends(strip, shortest_side=20)
     assert kept.size == left
     assert kept.getpixel((left[0] // 2, left[1] // 2)) == (255, 0, 0)
 
