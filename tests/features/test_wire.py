@@ -61,7 +61,7 @@ def test_unpack__refuses_what_is_not_as_it_says(change: dict[str, Any]) -> None:
 
 def test_unpack__refuses_more_pixels_than_the_model_needs() -> None:
     with pytest.raises(Refused, match="more than a question may have"):
-        wire.unpack([wire.pack(image(8 * SIZE + 1, 4 * SIZE))], SIZE)
+        wire.unpack([wire.pack(image(12 * SIZE + 1, 6 * SIZE))], SIZE)
 
 
 def test_unpack__refuses_many_pictures() -> None:

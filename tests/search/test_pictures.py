@@ -176,7 +176,7 @@ def test_search__a_sandbox_that_fails_is_no_pictures_fault(
     def fail(*args: Any) -> None:
         raise SandboxUnavailable
 
-    monkeypatch.setattr(opener, "pixels", fail)
+    monkeypatch.setattr(opener, "for_model", fail)
     assert "could not be started" in mediasearch.search(image=picture()).degraded[0].reason
 
 
