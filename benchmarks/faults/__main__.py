@@ -19,6 +19,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "deaths-command": ("deaths", "--workers", "command"),
     "broker": ("broker",),
     "doorbells": ("doorbells",),
+    "exits": ("exits",),
     "poison-celery": ("poison", "--workers", "celery"),
     "poison-command": ("poison", "--workers", "command"),
     "outages-storage": ("outages", "--of", "storage"),

@@ -6,6 +6,7 @@ and nothing answers. The uploads are made through gunicorn and the admin's page,
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -32,8 +33,9 @@ SHARE = 0.95
 def run(given: Given, bars: Bars) -> None:
     count, seconds = (SHORT_UPLOADS, SHORT_AWAY) if given.short else (UPLOADS, AWAY)
     # So that time-outs come up in the short form, too.
-    patience = {"FAULTS_BROKER_PATIENCE": "1"} if given.short else {}
-    with running("web", "worker-read", "worker-embed", "beat", environment=patience) as site:
+    impatient = {"CELERY_BROKER_TRANSPORT_OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1}}
+    environment = {"FAULTS_SETTINGS": json.dumps(impatient)} if given.short else {}
+    with running("web", "worker-read", "worker-embed", "beat", environment=environment) as site:
         address = f"http://127.0.0.1:{site.port}"
         editors.create_account()
         await_model()

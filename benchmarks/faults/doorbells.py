@@ -23,7 +23,7 @@ from benchmarks.faults.site import Site, await_model, running, until
 from project.supervision import Program
 
 QUEUE, DELIVERED = "mediasearch.embed", 50
-ROUNDS, SHORT, LONGEST = 25, 4, 30.0
+ROUNDS, SHORT, LONGEST = 25, 3, 30.0
 PROCESSES = 4
 WORKERS = ("crowd-1", "crowd-2")
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from project.settings import *  # noqa: F403
-from project.settings import CELERY_BROKER_TRANSPORT_OPTIONS, DATA, INSTALLED_APPS, LOGGING
+from project.settings import DATA, INSTALLED_APPS, LOGGING
 
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
@@ -17,8 +17,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-if patience := os.environ.get("FAULTS_BROKER_PATIENCE"):
-    CELERY_BROKER_TRANSPORT_OPTIONS["socket_timeout"] = float(patience)
+globals().update(json.loads(os.environ.get("FAULTS_SETTINGS", "{}")))
 MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},

@@ -27,9 +27,9 @@ from benchmarks.faults.site import await_model, running, until
 Spec = dict[str, Any]
 PLAIN: Spec = {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"name": "plain"}}
 SKEWED: Spec = {"BACKEND": "benchmarks.faults.encoders.Skewed", "OPTIONS": {"name": "skewed"}}
-EXACT_SCOPE = {"exact": 10_000, "hnsw": 50}
+EXACT_SCOPE = {"exact": 10_000, "hnsw": 30}
 QUERIES, CHANGES, AT_FIRST = 10_000, 20, 400
-SHORT_QUERIES, SHORT_CHANGES, SHORT_AT_FIRST = 300, 3, 100
+SHORT_QUERIES, SHORT_CHANGES, SHORT_AT_FIRST = 150, 3, 60
 PER_SECOND, MOST, LONGEST = 4.0, 100_000, 900.0
 
 

@@ -1,0 +1,176 @@
+"""`python -m benchmarks.faults.exits [--seed N] [--short]`: a worker's main process ends with its broker, or for good.
+
+Two workers lose their broker at the same moment, again and again: one set up as docs/deployment.md says, which must
+live through it, and one that fetches ahead as Celery does by default, whose main process ends of it now and then. At
+last both main processes are killed along with the broker. The supervisor of docs/deployment.md must have each back at
+work. Then both are stopped for good with work due: `mediasearch_status`, asked as a probe would, must say so, and must
+not have said so before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import redis
+
+from benchmarks.faults import uploads
+from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.faults.site import ROOT, Site, await_model, running, until
+from project.services import valkey
+from project.supervision import Program
+
+DOCUMENTED, GREEDY, QUEUE = "worker-embed", "worker-greedy", "mediasearch.embed"
+TRIES, ENOUGH, SHORT_TRIES = 20, 4, 1
+"""How often the broker is killed; that many exits are enough."""
+BACK, ALARMED, ASK_EVERY, SHORT_EVERY = 10.0, 60.0, 10.0, 3.0
+WATCHED, LONGEST = 3.0, 60.0
+"""Seconds that a main process is watched after the broker's end, and that anything else may take."""
+SKIPPED = 45.0
+"""Seconds of silence that the short form does not wait for, but writes into the ledger."""
+JOBS, SHORT_JOBS, BATCH, SECONDS = 10_000, 3_000, 4, 0.2
+
+
+def run(given: Given, bars: Bars) -> None:
+    tries, jobs = (SHORT_TRIES, SHORT_JOBS) if given.short else (TRIES, JOBS)
+    encoder = {"BACKEND": "benchmarks.faults.encoders.Recording", "OPTIONS": {"seconds": SECONDS}}
+    settings = {"ENCODER": encoder, "BATCH_SIZE": BATCH}
+    with running(DOCUMENTED, GREEDY, settings=settings, more=[_greedy_worker()]) as site:
+        await_model()
+        _owe(jobs)
+        chance, alarms = random.Random(given.seed), _alarm_is_told()
+        backs: dict[str, list[float]] = {DOCUMENTED: [], GREEDY: []}
+        tried = 0
+        while tried < tries and len(backs[GREEDY]) < ENOUGH:
+            tried += 1
+            for name, back in _lose_broker(site, chance, kill=False).items():
+                backs[name].append(back)
+            alarms += _alarm_is_told()
+        bars.note("times that the broker was killed", tried)
+        bars.equal("main processes that ended of it, set up as documented", len(backs[DOCUMENTED]), 0)
+        bars.note("the same, fetching ahead", len(backs[GREEDY]))
+        killed = _lose_broker(site, chance, kill=True)
+        alarms += _alarm_is_told()
+        bars.equal("main processes killed", sorted(killed), sorted(backs))
+        longest = max([*backs[GREEDY], *backs[DOCUMENTED], *killed.values()])
+        bars.at_most("longest from an exit until the new process had done a batch", longest, BACK, " s")
+        bars.equal("alarms while they worked", alarms, 0)
+        bars.at_most("from their end for good to the alarm", _silence(site, short=given.short), ALARMED, " s")
+
+
+def _greedy_worker() -> Program:
+    own = {"CELERY_WORKER_PREFETCH_MULTIPLIER": 4, "CELERY_WORKER_DISABLE_PREFETCH": False}
+    command = (
+        "env",
+        f"FAULTS_SETTINGS={json.dumps(own)}",
+        sys.executable,
+        "-m",
+        "celery",
+        "--app",
+        "project",
+        "worker",
+    )
+    command += ("--queues", QUEUE, "--concurrency", "1", "--hostname", "greedy@demo")
+    return Program(GREEDY, (*command, "--without-gossip", "--without-mingle"), stop_signal="QUIT")
+
+
+def _owe(jobs: int) -> None:
+    """Owe vectors to many assets that share a file."""
+    from django.core.files.base import ContentFile
+    from django.core.files.storage import default_storage
+
+    from mediasearch.models import Asset, Job
+
+    name = default_storage.save("shared.png", ContentFile(uploads.picture(0)))
+    Asset.objects.bulk_create([Asset(file=name) for _ in range(jobs)])
+    Job.objects.filter(generation=None).update(state="done")  # No worker does these here.
+
+
+def _lose_broker(site: Site, chance: random.Random, *, kill: bool) -> dict[str, float]:
+    """Kill the broker while messages are under way, and the workers' main processes too where told.
+
+    Returns, for each worker whose main process ended, after how many seconds the new one had done a batch.
+    """
+    before = {name: site.processes(name) for name in (DOCUMENTED, GREEDY)}
+    _await_messages()
+    time.sleep(chance.uniform(0.0, 1.0))
+    site.kill("valkey")
+    at = time.time()
+    for main, *_ in before.values():
+        if kill:
+            main.kill()
+    until(lambda: not any(_lives(main) for main, *_ in before.values()), WATCHED, every=0.02)
+    ended = [name for name, (main, *_) in before.items() if not _lives(main)]
+    old = {process.pid for processes in before.values() for process in processes}
+    until(lambda: all(_first_batch(site, name, old) for name in ended), LONGEST)
+    until(lambda: valkey.ping(os.environ["REDIS_URL"]), LONGEST)
+    return {name: (_first_batch(site, name, old) or float("inf")) - at for name in ended}
+
+
+def _first_batch(site: Site, name: str, old: set[int]) -> float | None:
+    """When a worker's new processes had done their first batch; None where they have not yet."""
+    from benchmarks.faults.counting import notes
+
+    new = {process.pid for process in site.processes(name)} - old
+    done = [one["at"] for one in notes.read(notes.EVENTS) if one["process"] in new and one["event"] == "batch"]
+    return min(done, default=None)
+
+
+def _await_messages() -> None:
+    """Wait until a worker has fetched a message that its busy pool can't take yet, and another one waits."""
+    from mediasearch.indexing import doorbell
+
+    def under_way() -> bool:
+        try:
+            with redis.Redis.from_url(os.environ["REDIS_URL"], socket_timeout=2.0) as broker:
+                if broker.hlen("unacked") and broker.llen(QUEUE):
+                    return True
+        except redis.RedisError:
+            return False
+        doorbell._publish(QUEUE)
+        return False
+
+    if until(under_way, LONGEST, every=0.2) is None:
+        raise TimeoutError(f"No message is under way after {LONGEST:g} s: the workers do not listen to the broker.")
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _silence(site: Site, *, short: bool) -> float:
+    """End the workers for good and return after how many seconds the alarm was told, asked now and then."""
+    from django.db import connection
+
+    with ThreadPoolExecutor() as both:
+        list(both.map(site.supervisor.end, (DOCUMENTED, GREEDY)))
+    ended = time.monotonic()
+    skipped, every = (SKIPPED, SHORT_EVERY) if short else (0.0, ASK_EVERY)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE mediasearch_job SET due_at = due_at - skipped, lease_until = lease_until - skipped,"
+            " finished_at = finished_at - skipped FROM (SELECT %s * interval '1 second' AS skipped) AS _",
+            [skipped],
+        )
+    while not _alarm_is_told() and time.monotonic() - ended < 2 * ALARMED:
+        time.sleep(every - (time.monotonic() - ended) % every)
+    return skipped + time.monotonic() - ended
+
+
+def _alarm_is_told() -> bool:
+    command = [sys.executable, "manage.py", "mediasearch_status", "--fail-on-alarm", "silent"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)
+    return told.returncode == 1 and "ALARM (silent): No worker is at work on stage embed_image" in told.stdout
+
+
+if __name__ == "__main__":
+    experiment(run)
