@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint faults clean
+.PHONY: demo test lint faults fuzz clean
 
 demo: CHECKED = --port $(PORT)
 demo: $(VENV)/installed-demo
@@ -26,6 +26,10 @@ lint: $(VENV)/installed-test
 # Kills everything again and again, for hours; FAULTS="chaos-celery --seeds 1" runs one experiment once.
 faults: $(VENV)/installed-test
 	@exec $(BIN)/python -m benchmarks.faults $(FAULTS)
+
+# Opens ten thousand damaged files, which takes some minutes; FUZZ="~/Pictures --count 1000" takes others and fewer.
+fuzz: $(VENV)/installed-test
+	@exec $(BIN)/python -m benchmarks.faults.fuzz $(FUZZ)
 
 # Ends what a killed demo left running, too.
 clean:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ORDER_VAR
 from django.contrib.admin.widgets import AdminTextareaWidget
-from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
-from django.db.models import BigIntegerField, F, Func, Prefetch, Q, QuerySet, TextField, Value
+from django.db.models import Prefetch, Q, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
@@ -20,15 +18,15 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from mediasearch import forms
-from mediasearch.exceptions import ImproperlySet, QueryError
+from mediasearch.exceptions import ImproperlySet
 from mediasearch.indexing import doorbell, ledger
 from mediasearch.indexing.figures import ALARMS
 from mediasearch.indexing.status import status
-from mediasearch.models import LIBRARY, Asset, Generation, Job, Pause, Stage
-from mediasearch.search import engine
-from mediasearch.search.query import DEEPEST
+from mediasearch.models import EMBEDS, LIBRARY, Asset, Generation, Job, Pause, Stage
+from mediasearch.querysets import settled_key
+from mediasearch.ranked import PictureFilter, RankedAdmin
 from mediasearch.sources.registry import source_of
-from mediasearch.templatetags.mediasearch import described, grouped, megabytes, signal
+from mediasearch.templatetags.mediasearch import described, grouped, megabytes
 from mediasearch.templatetags.mediasearch import thumbnail as thumbnail_of
 
 _LIST_PIXELS, _PREVIEW_PIXELS = 72, 320
@@ -55,13 +53,13 @@ class IndexingFilter(admin.SimpleListFilter):
 
 
 @admin.register(Asset)
-class AssetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AssetAdmin(RankedAdmin):
     """The library; pictures of other sources can be looked at here, and are changed where they live."""
 
     form = forms.AssetForm
     list_display = ("preview", "name", "category", "is_public", "indexing", "created_at")
     list_display_links = ("preview", "name")
-    list_filter = (IndexingFilter, "category", "is_public", "created_at")
+    list_filter = (PictureFilter, IndexingFilter, "category", "is_public", "created_at")
     list_per_page = 50
     search_fields = ("title",)
     search_help_text = _("Say what the picture shows, or words of its title, tags, description, or written in it.")
@@ -132,30 +130,9 @@ class AssetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             short = Truncator(reasons).chars(60)
             return format_html('<span title="{}">{}: {}</span>', reasons, gettext("failed"), short)
         waiting = sum(job.state in _OPEN for job in jobs)
-        if waiting or not jobs:
+        if waiting or not (jobs or asset.settled):
             return gettext("waiting")
         return gettext("done")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Asset], search_term: str
-    ) -> tuple[QuerySet[Asset], bool]:
-        """Search as the search page does, among the filtered pictures, the best first unless a column is sorted."""
-        if not search_term.strip():
-            return queryset, False
-        try:
-            scope = queryset.prefetch_related(None)
-            outcome = engine.search(search_term, scope=scope, limit=DEEPEST).outcome
-        except QueryError as error:
-            _tell(request, str(error))
-            return queryset.none(), False
-        for notice in outcome.notices:
-            _tell(request, f"{signal(notice.signal)}: {notice.reason}")
-        ids = [hit.asset.pk for hit in outcome.hits]
-        found = queryset.filter(pk__in=ids)
-        if request.GET.get(ORDER_VAR):
-            return found, False
-        ranking = Value(ids, output_field=ArrayField(BigIntegerField()))
-        return found.order_by(Func(ranking, F("pk"), function="array_position", output_field=BigIntegerField())), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         pauses = [(pause.get_stage_display(), pause.reason) for pause in Pause.objects.current()]
@@ -198,8 +175,14 @@ class AssetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("stages"))
     def jobs_of(self, asset: Asset) -> str:
         jobs: list[Job] = asset.current_jobs  # type: ignore[attr-defined]
-        rows = [
+        rows: list[tuple[Any, Any, str]] = [
             (job.get_stage_display(), job.get_state_display(), f" ({job.error})" if job.error else "") for job in jobs
+        ]
+        active = Generation.objects.active()
+        keys = {settled_key(stage, active.pk if active and stage in EMBEDS else None): stage for stage in Stage}
+        pruned = [stage for key, stage in keys.items() if key in asset.settled]
+        rows += [
+            (stage.label, Job.State.DONE.label, "") for stage in pruned if stage not in {job.stage for job in jobs}
         ]
         return format_html_join(mark_safe("<br>"), "{}: {}{}", rows) or "-"
 
@@ -346,11 +329,3 @@ def _address(name: str, pk: int) -> str:
         return reverse(name, args=[pk])
     except NoReverseMatch:
         return ""
-
-
-def _tell(request: HttpRequest, sentence: str) -> None:
-    """Warn once a page: the admin searches anew for every filter that shows counts."""
-    told: set[str] = request.__dict__.setdefault("_mediasearch_told", set())
-    if sentence not in told:
-        told.add(sentence)
-        messages.warning(request, sentence)

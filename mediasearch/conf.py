@@ -101,9 +101,12 @@ class Settings:
     lease_seconds: int = 150
     max_claims: int = 5
     open_seconds: float = 20.0
-    read_seconds: float = 30.0
-    open_memory: int = 1_500_000_000
-    read_memory: int = 4_000_000_000
+    read_seconds: float = 45.0
+    open_memory: int = 550_000_000
+    read_memory: int = 1_100_000_000
+    index_memory: int = 1_000_000_000
+    index_workers: int = 0
+    keep_done_days: int = 30
     metrics_token: str = field(default="", repr=False)
 
 
@@ -144,7 +147,7 @@ def _typed(name: str, value: Any) -> Any:
     )
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be like {default!r}, not {value!r}.')
-    if isinstance(value, int | float) and value <= 0:
+    if isinstance(value, int | float) and value <= 0 and value != default:
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be above zero, not {value!r}.')
     return value
 

@@ -3,12 +3,17 @@
 MediaSearchError
     ImproperlySet           a setting is wrong
     Refused                 this file will never be indexed
-        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing, ReaderTimeout
-    DecoderCrashed          this file killed the process that opened it; it is tried again, and not for ever
+        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing
+    Troublesome             this file could not be done; it is tried again, and not for ever
+        DecoderCrashed, DecoderTimeout, ReaderFailed, ReaderTimeout
+        FileUnreadable      its storage gives out other files
     Unavailable             something shared is down; trying later helps
-        EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, StorageUnavailable, SandboxUnavailable
+        EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable, DatabaseFull
+        StorageUnavailable  some files can't be read
+            ThumbnailsUnavailable  thumbnails can't be written
     NotReady                a generation that searches can't use yet
     QueryError              a search that can't be run as asked
+        PictureRefused      the picture that it was asked with can't be used
 """
 
 from __future__ import annotations
@@ -51,8 +56,28 @@ class FileMissing(Refused):
     """The storage has no such file."""
 
 
-class DecoderCrashed(MediaSearchError):
-    """The process that opened this file died or took too long; it is tried again, and not for ever."""
+class Troublesome(MediaSearchError):
+    """This file could not be done. It is tried again, and not for ever: a busy machine may have been the reason."""
+
+
+class DecoderCrashed(Troublesome):
+    """The process that opened this file died."""
+
+
+class DecoderTimeout(Troublesome):
+    """Opening this file took too long."""
+
+
+class ReaderFailed(Troublesome):
+    """The text of this picture could not be read."""
+
+
+class ReaderTimeout(Troublesome):
+    """Reading the text of this picture took too long."""
+
+
+class FileUnreadable(Troublesome):
+    """This file can't be read, though others of its storage can; it is tried again, and not for ever."""
 
 
 class Unavailable(MediaSearchError):
@@ -75,12 +100,16 @@ class StorageUnavailable(Unavailable):
     """The file storage does not answer."""
 
 
+class ThumbnailsUnavailable(StorageUnavailable):
+    """The file storage takes no thumbnails."""
+
+
+class DatabaseFull(Unavailable):
+    """PostgreSQL has no room for what was computed."""
+
+
 class SandboxUnavailable(Unavailable):
     """The process that opens files could not be started."""
-
-
-class ReaderTimeout(Refused):
-    """Reading the text of this picture took too long."""
 
 
 class NotReady(MediaSearchError):
@@ -89,3 +118,7 @@ class NotReady(MediaSearchError):
 
 class QueryError(MediaSearchError):
     """This search can't be run as asked."""
+
+
+class PictureRefused(QueryError):
+    """This picture can't be searched with."""

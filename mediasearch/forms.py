@@ -1,15 +1,13 @@
-"""What people fill in: a search, one picture, several pictures."""
+"""What people fill in to add or change pictures: one, or several at once. `asking` has the search."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -17,16 +15,17 @@ from django.utils.translation import gettext_lazy as _
 from mediasearch import conf
 from mediasearch.exceptions import (
     DecoderCrashed,
+    DecoderTimeout,
     FormatNotAllowed,
     ImageTooLarge,
     ImageUnreadable,
     MediaSearchError,
     NotAnImage,
+    PictureRefused,
     Unavailable,
 )
 from mediasearch.features import opener
 from mediasearch.models import Asset
-from mediasearch.search.query import LONGEST
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
@@ -34,16 +33,17 @@ if TYPE_CHECKING:
     Upload = UploadedFile[Any]
 
 _SEPARATORS = re.compile(r"[,，、;；\n]")
-_LONGEST_TAG = Asset._meta.get_field("category").max_length or 100
-_FIRST_DAY, _LAST_DAY = date(1000, 1, 1), date(9998, 12, 31)
+LONGEST_TAG = Asset._meta.get_field("category").max_length or 100
 
 # What an error says is English, and more precise than these, which are for readers of other languages.
-_REFUSALS: dict[type[MediaSearchError], Any] = {
+_TROUBLE = _("This image could not be opened: trying took too long or failed. Save it anew and try again.")
+_REFUSALS: dict[type[BaseException], Any] = {
     NotAnImage: _("This file is not an image."),
     ImageTooLarge: _("This image is too large. Upload a smaller copy."),
     FormatNotAllowed: _("Images of this format are not accepted. Save it as JPEG or PNG."),
     ImageUnreadable: _("This image is damaged or cut short."),
-    DecoderCrashed: _("This image could not be opened: trying took too long or failed. Save it anew and try again."),
+    DecoderCrashed: _TROUBLE,
+    DecoderTimeout: _TROUBLE,
 }
 
 
@@ -74,83 +74,14 @@ class TagsField(forms.CharField):
 
     def run_validators(self, value: Any) -> None:
         super().run_validators(", ".join(value))
-        if long := [tag for tag in value if len(tag) > _LONGEST_TAG]:
+        if long := [tag for tag in value if len(tag) > LONGEST_TAG]:
             raise ValidationError(
                 _("The tag “%(tag)s…” is too long: a tag has at most %(limit)d characters."),
-                params={"tag": long[0][:20], "limit": _LONGEST_TAG},
+                params={"tag": long[0][:20], "limit": LONGEST_TAG},
             )
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return self.to_python(initial or "") != self.to_python(data or "")
-
-
-class DayField(forms.DateField):
-    """A day, written as 2026-01-31; within what a database can hold in any time zone."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        message = _("Choose a day of the years 1000 to 9998.")
-        validators = [MinValueValidator(_FIRST_DAY, message), MaxValueValidator(_LAST_DAY, message)]
-        widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
-        super().__init__(widget=widget, validators=validators, input_formats=["%Y-%m-%d"], **kwargs)
-
-    def to_python(self, value: Any) -> date | None:
-        try:
-            return super().to_python(value)
-        except ValidationError:
-            raise ValidationError(
-                _("“%(value)s” is not a day. Write it like 2026-01-31."), "invalid", {"value": str(value)[:40]}
-            ) from None
-
-
-class SearchForm(forms.Form):
-    """A question with its filters, from the address of the search page."""
-
-    q = forms.CharField(
-        label=_("Search"),
-        required=False,
-        max_length=LONGEST,
-        widget=forms.TextInput(
-            attrs={"type": "search", "placeholder": _("Describe a picture, or words in it"), "autocomplete": "off"}
-        ),
-    )
-    category = forms.CharField(label=_("Category"), required=False, max_length=_LONGEST_TAG, widget=forms.Select)
-    tag = TagsField(
-        label=_("Tags"), required=False, max_length=LONGEST, widget=TagsInput(attrs={"placeholder": _("sea, evening")})
-    )
-    after = DayField(label=_("From"), required=False)
-    before = DayField(label=_("Until"), required=False)
-    scores = forms.BooleanField(required=False, widget=forms.HiddenInput)
-
-    def __init__(self, data: Mapping[str, Any], categories: Iterable[str] = ()) -> None:
-        super().__init__(data, label_suffix="")
-        choices = [*categories]
-        if (asked := str(data.get("category", ""))[:_LONGEST_TAG]) and asked not in choices:
-            choices.append(asked)
-        select = self.fields["category"].widget
-        select.choices = [("", _("Any")), *((name, name) for name in choices)]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        after, before = cleaned.get("after"), cleaned.get("before")
-        if after and before and after > before:
-            self.add_error("before", _("The last day is before the first. Change one of them."))
-        return cleaned
-
-    def question(self) -> dict[str, Any]:
-        """Return what `mediasearch.search` is asked. Needs a valid form."""
-        cleaned = self.cleaned_data
-        return {
-            "text": cleaned["q"],
-            "category": cleaned["category"],
-            "tags": cleaned["tag"],
-            "after": cleaned["after"],
-            "before": cleaned["before"],
-        }
-
-    @property
-    def is_narrowed(self) -> bool:
-        """Whether anything but the words narrows the search."""
-        return any(self.data.get(name) for name in ("category", "tag", "after", "before"))
 
 
 class PictureField(forms.FileField):
@@ -168,13 +99,7 @@ class PictureField(forms.FileField):
 
 def verify(upload: Upload) -> None:
     """Return, at the file's start, if it is a picture that can be indexed. Raises ValidationError."""
-    limit = conf.settings().max_bytes
-    if (upload.size or 0) > limit:
-        raise ValidationError(
-            _("This file has %(size)s MB; at most %(limit)s MB are accepted. Upload a smaller copy."),
-            "too_large",
-            {"size": f"{(upload.size or 0) / 1e6:.1f}", "limit": f"{limit / 1e6:g}"},
-        )
+    check_size(upload)
     try:
         upload.seek(0)
         opener.verify(opener.load(upload))  # type: ignore[arg-type]
@@ -183,13 +108,26 @@ def verify(upload: Upload) -> None:
             _("This file can't be checked now: %(reason)s Try again in a moment."), "unavailable", {"reason": error}
         ) from error
     except MediaSearchError as error:
-        raise ValidationError(_sentence(error), "refused") from error
+        raise ValidationError(sentence(error), "refused") from error
     finally:
         upload.seek(0)
 
 
-def _sentence(error: MediaSearchError) -> str:
-    """Return the error's own words, or a translation of what it means in general."""
+def check_size(upload: Upload) -> None:
+    """Return if a file is small enough to be read. Raises ValidationError."""
+    limit = conf.settings().max_bytes
+    if (upload.size or 0) > limit:
+        raise ValidationError(
+            _("This file has %(size)s MB; at most %(limit)s MB are accepted. Upload a smaller copy."),
+            "too_large",
+            {"size": f"{(upload.size or 0) / 1e6:.1f}", "limit": f"{limit / 1e6:g}"},
+        )
+
+
+def sentence(error: BaseException) -> str:
+    """Return what is wrong with a file: the error's own words, or a translation of what it means in general."""
+    if isinstance(error, PictureRefused) and error.__cause__:
+        error = error.__cause__
     general = _REFUSALS.get(type(error))
     return str(error) if general is None or (get_language() or "en").startswith("en") else str(general)
 
@@ -242,7 +180,7 @@ class UploadForm(forms.Form):
     """Several pictures at once, and what they share."""
 
     pictures = PicturesField(label=_("Files"), widget=PicturesInput(attrs={"accept": "image/*"}))
-    category = forms.CharField(label=_("Category"), required=False, max_length=_LONGEST_TAG)
+    category = forms.CharField(label=_("Category"), required=False, max_length=LONGEST_TAG)
     tags = TagsField(label=_("Tags"), required=False, help_text=_("Separated by commas."), widget=_admin_tags())
     is_public = forms.BooleanField(
         label=_("Public"), required=False, initial=True, help_text=_("Visitors who are not logged in see it, too.")

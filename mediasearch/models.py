@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
 
 from django.conf import settings
@@ -11,15 +12,18 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.core.files.storage import Storage, storages
 from django.db import models, router, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
 
 from mediasearch import conf, fulltext
+from mediasearch.features import titles
 from mediasearch.querysets import AssetQuerySet, GenerationQuerySet, JobQuerySet, PauseQuerySet, TallyQuerySet
 
 LIBRARY = "library"
+_LONGEST_STEM, _LONGEST_SUFFIX = 180, 20
+"""Bytes."""
 
 
 def storage() -> Storage:
@@ -39,6 +43,13 @@ class Stage(models.TextChoices):
 
 EMBEDS = (Stage.EMBED_IMAGE, Stage.EMBED_CAPTION)
 """The stages that are owed once for each living generation."""
+
+
+class Remembered(models.JSONField):
+    """What only statements of its own change: whoever saves a row may have read it long ago."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return super().pre_save(model_instance, add) if add else F(self.attname)
 
 
 class Asset(models.Model):
@@ -83,8 +94,8 @@ class Asset(models.Model):
     ocr_text = models.TextField(_("text in the picture"), blank=True, editable=False)
     ocr_words = models.JSONField(default=list, blank=True, editable=False)
     text_vector = SearchVectorField(null=True, editable=False)
-    #: What jobs that were pruned had done: {"read": input_key, "embed_image:3": input_key}.
-    settled = models.JSONField(default=dict, blank=True, editable=False)
+    #: What jobs that were pruned had done: {"read": input_key, "embed_image:3": input_key}. A job that is there counts.
+    settled = Remembered(default=dict, blank=True, editable=False)
 
     objects = AssetQuerySet.as_manager()
 
@@ -129,7 +140,7 @@ class Asset(models.Model):
         if self.source == LIBRARY and self.file:
             if not self.file._committed:  # type: ignore[attr-defined]
                 # Storing the file now gives it the name that jobs go by.
-                self.file.save(str(self.file.name), self.file.file, save=False)
+                self.file.save(_storable(str(self.file.name)), self.file.file, save=False)
             self.file_version = str(self.file.name)
         parts = [(self._text(name), weight) for name, weight in self.TEXT_WEIGHTS.items()]
         self.text_vector = fulltext.vector(parts, self.language)
@@ -138,10 +149,23 @@ class Asset(models.Model):
         value = getattr(self, name)
         return "\n".join(value) if isinstance(value, list) else value
 
+    @property
+    def description(self) -> str:
+        """What people, or a captioner, say of the picture, line by line: its caption vector is made of this."""
+        said = (titles.words(self.title), self.alt_text.strip(), self.caption.strip())
+        return "\n".join(dict.fromkeys(line for line in said if line))
+
     def input_key(self, stage: str) -> str:
         """Return a name for what a stage reads; where it has not changed, there is nothing to do."""
-        read = self.caption if stage == Stage.EMBED_CAPTION else self.file_version
+        read = self.description if stage == Stage.EMBED_CAPTION else self.file_version
         return hashlib.sha256(read.encode()).hexdigest()[:32] if read else ""
+
+
+def _storable(name: str) -> str:
+    """Return a file name that is short enough for any disk: disks count bytes, where Django counts characters."""
+    stem, suffix = os.path.splitext(name)
+    suffix = suffix if len(suffix.encode()) <= _LONGEST_SUFFIX else ""
+    return stem.encode()[:_LONGEST_STEM].decode(errors="ignore") + suffix
 
 
 class Generation(models.Model):
@@ -156,6 +180,8 @@ class Generation(models.Model):
     encoder = models.JSONField()
     fingerprint = models.CharField(max_length=255)
     dimensions = models.PositiveIntegerField()
+    #: Shortest side, in pixels, that the image encoder looks at; so whoever opens pictures need not have the model.
+    input_size = models.PositiveIntegerField(default=224)
     languages = models.JSONField(null=True, blank=True)
     caption_encoder = models.JSONField(null=True, blank=True)
     caption_fingerprint = models.CharField(max_length=255)

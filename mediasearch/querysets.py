@@ -19,16 +19,23 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     """Assets, whose text vectors and jobs follow whichever way they are written."""
 
     def update(self, **kwargs: Any) -> int:
-        """As in Django; where a text changes, its text vector changes in the same transaction."""
-        if not set(kwargs) & {*self.model.TEXT_WEIGHTS, "language"} or "text_vector" in kwargs:
+        """As in Django; where a text or a file changes, text vector and jobs follow in the same transaction."""
+        from mediasearch.models import Job
+
+        watched = {*self.model.TEXT_WEIGHTS, "language", "file", "file_version"}
+        if not set(kwargs) & watched or "text_vector" in kwargs:
             return super().update(**kwargs)
         with transaction.atomic(using=self.db):
             ids = list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
             changed = self.model.objects.using(self.db).filter(pk__in=ids)
             count = super(AssetQuerySet, changed).update(**kwargs)
-            for asset in changed.iterator(chunk_size=_CHUNK):
-                asset.prepare()
-                changed.filter(pk=asset.pk).update(text_vector=asset.text_vector)
+            for start in range(0, len(ids), _CHUNK):
+                assets = list(self.model.objects.using(self.db).filter(pk__in=ids[start : start + _CHUNK]))
+                for asset in assets:
+                    asset.prepare()
+                    derived = {"text_vector": asset.text_vector, "file_version": asset.file_version}
+                    changed.filter(pk=asset.pk).update(**derived)
+                Job.objects.using(self.db).owe(assets)
         return count
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -50,9 +57,10 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         from mediasearch.models import Generation, Job, Stage
 
         jobs = Job.objects.filter(asset=OuterRef("pk"))
-        lacking = Q(~Exists(jobs.filter(stage=Stage.INSPECT)))
+        lacking = Q(~Exists(jobs.filter(stage=Stage.INSPECT)) & ~Q(settled__has_key=settled_key(Stage.INSPECT)))
         for generation in Generation.objects.living():
-            lacking |= Q(~Exists(jobs.filter(stage=Stage.EMBED_IMAGE, generation=generation)))
+            made = jobs.filter(stage=Stage.EMBED_IMAGE, generation=generation)
+            lacking |= Q(~Exists(made) & ~Q(settled__has_key=settled_key(Stage.EMBED_IMAGE, generation.pk)))
         return self.filter(lacking)
 
 
@@ -162,6 +170,14 @@ class TallyQuerySet(models.QuerySet["Tally"]):
             )
 
 
+def settled_key(stage: str, generation: int | None = None) -> str:
+    """The key under which an asset remembers what a job had done, once that is pruned; in SQL, `SETTLED_KEY`."""
+    return f"{stage}" if generation is None else f"{stage}:{generation}"
+
+
+SETTLED_KEY = "concat_ws(':', stage, generation_id)"
+
+
 def owed_stages() -> list[str]:
     """The stages that every asset goes through as the site is set up."""
     from mediasearch import conf
@@ -178,27 +194,33 @@ def owed_stages() -> list[str]:
 def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority: int, force: bool) -> int:
     """Insert jobs, or make them due again where their input changed; a running one loses its token, and so its claim.
 
-    A job with nothing to read (no caption) is written as done, so that only a change wakes a worker.
+    A job with nothing to read (no description) is written as done, so that only a change wakes a worker. One that was
+    pruned is not written again for the same input.
     """
-    from mediasearch.models import Job
+    from mediasearch.models import Asset, Job
 
     if not rows:
         return 0
     keys = [asset.input_key(stage) for asset, stage, _ in rows]
-    conflict = "(asset_id, stage) WHERE generation_id IS NULL"
+    conflict, same = "(asset_id, stage) WHERE generation_id IS NULL", "generation_id IS NULL"
     if rows[0][2] is not None:
         conflict = "(asset_id, stage, generation_id) WHERE generation_id IS NOT NULL"
-    table = Job._meta.db_table
+        same = "generation_id = owed.generation_id"
+    table, assets = Job._meta.db_table, Asset._meta.db_table
     with connections[using].cursor() as cursor:
         cursor.execute(
             f"""
             INSERT INTO {table} AS job (asset_id, stage, generation_id, input_key, state, priority, attempts, suspect,
-                                        error, due_at, created_at)
-            SELECT owed.asset_id, owed.stage, owed.generation_id, owed.input_key,
-                   CASE WHEN owed.input_key = '' AND NOT %s THEN 'done' ELSE 'pending' END,
-                   %s, 0, false, '', clock_timestamp(), clock_timestamp()
+                                        error, due_at, created_at, finished_at)
+            SELECT asset_id, stage, generation_id, input_key, CASE WHEN nothing THEN 'done' ELSE 'pending' END,
+                   %s, 0, false, '', clock_timestamp(), clock_timestamp(), CASE WHEN nothing THEN clock_timestamp() END
             FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[])
-                 AS owed (asset_id, stage, generation_id, input_key)
+                     AS owed (asset_id, stage, generation_id, input_key)
+                 LEFT JOIN LATERAL (SELECT settled ->> {SETTLED_KEY} AS key FROM {assets} WHERE id = asset_id)
+                     AS pruned ON true,
+                 LATERAL (SELECT input_key = '' AND coalesce(pruned.key, '') = '' AND NOT %s AS nothing) AS reads
+            WHERE %s OR pruned.key IS DISTINCT FROM input_key
+                  OR EXISTS (SELECT 1 FROM {table} WHERE asset_id = owed.asset_id AND stage = owed.stage AND {same})
             ON CONFLICT {conflict} DO UPDATE
             SET state = 'pending', input_key = excluded.input_key, priority = excluded.priority, attempts = 0,
                 suspect = false, error = '', due_at = clock_timestamp(), token = NULL, lease_until = NULL,
@@ -207,12 +229,13 @@ def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority:
             RETURNING state
             """,
             [
-                force,
                 priority,
                 [asset.pk for asset, _, _ in rows],
                 [str(stage) for _, stage, _ in rows],
                 [generation for _, _, generation in rows],
                 keys,
+                force,
+                force,
                 force,
             ],
         )

@@ -11,7 +11,7 @@ from celery import shared_task, signals
 from celery.worker import WorkController
 from django.db import InterfaceError, OperationalError
 
-from mediasearch.features import remote
+from mediasearch.features import backends, remote, wire
 from mediasearch.indexing import doorbell, encoders, ledger, worker
 from mediasearch.indexing.sweeper import Sweeper
 
@@ -42,15 +42,23 @@ def _is_stopping() -> bool:
 
 @shared_task(name="mediasearch.sweep", ignore_result=True)
 def sweep() -> None:
-    """Find what was lost and ring for it. Beat runs it; each worker also does on its own."""
-    doorbell.ring(ledger.sweep(thoroughly=True))
+    """Find what was lost and ring for it. Beat runs it; each worker also does, and now and then more thoroughly."""
+    doorbell.ring(ledger.sweep())
 
 
-@shared_task(name=remote.TASK)
+@shared_task(name=remote.TEXTS)
 def encode_texts(generation: int, field: str, texts: Sequence[str]) -> list[list[float]]:
     """Return the vectors of texts, made by the encoder of a generation's field, `image` or `caption`."""
     pair = encoders.of(generation)
     vectors: list[list[float]] = getattr(pair, field).encode_texts(texts).tolist()
+    return vectors
+
+
+@shared_task(name=remote.IMAGES)
+def encode_images(generation: int, field: str, parcels: Sequence[dict[str, Any]]) -> list[list[float]]:
+    """Return the vectors of pictures, which come as `wire.pack` made them."""
+    encoder = getattr(encoders.of(generation), field)
+    vectors: list[list[float]] = encoder.encode_images(wire.unpack(parcels, encoder.input_size)).tolist()
     return vectors
 
 
@@ -74,8 +82,8 @@ def ring_own_bell(**_: Any) -> None:
 
 @shared_task(name=doorbell.WARM, ignore_result=True)
 def warm_query() -> None:
-    """Load the text towers of the active generation, and only those where this process does nothing else."""
-    encoders.warm_active(texts_only={remote.QUEUE} == _HELD_QUEUES)
+    """Load the encoders of the active generation; of one that only answers words, the text tower."""
+    encoders.warm_active(texts_only={remote.QUEUE} == _HELD_QUEUES and not backends.query_encoder().pictures)
 
 
 @signals.worker_process_init.connect

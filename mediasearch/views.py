@@ -4,50 +4,64 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
 from django.utils.translation import get_language, gettext, override
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_http_methods, require_safe
 
-from mediasearch import conf
-from mediasearch.exceptions import QueryError
+from mediasearch import asking, paging
+from mediasearch.asking import SearchForm
+from mediasearch.exceptions import PictureRefused, QueryError
+from mediasearch.features import backends
 from mediasearch.features.images import MIME_TYPES
-from mediasearch.forms import SearchForm
-from mediasearch.models import Asset, Generation, storage
+from mediasearch.forms import sentence
+from mediasearch.models import Asset, Embedding, Generation, storage
+from mediasearch.paging import Page
 from mediasearch.querysets import AssetQuerySet
 from mediasearch.search import engine
-from mediasearch.search.query import DEEPEST
 from mediasearch.search.results import Outcome
 from mediasearch.sources.registry import source_of, visible_to
 
 SHOWN_BY_BROWSERS = {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"}
 _A_YEAR = 31_536_000
 _MOST_CATEGORIES = 200
+_LONGEST_PK = 18
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
+@csrf_protect
 def search(request: HttpRequest) -> HttpResponse:
-    """Answer a question with the pictures that the user may see; with no question, the newest."""
+    """Answer a question with the pictures that the user may see; with no question, the newest.
+
+    A picture to search with is posted. The pages that follow name what was kept of it, or the asset that it is.
+    """
     user = _user(request)
     scope = visible_to(user)
-    form = SearchForm(request.GET, categories(scope))
+    asked = request.POST if request.method == "POST" else request.GET
+    form = SearchForm(asked, categories(scope), request.FILES, _liked(asked.get("like", ""), scope))
     page = Page.asked(request.GET.get("page", ""))
     outcome = _outcome(form, page, user)
-    asks = bool(form.cleaned_data.get("q"))
+    shown = asking.shown(form, outcome)
+    asks = bool(form.cleaned_data.get("q") or shown)
     hits = outcome.hits if outcome else ()
+    links = paging.links(asked, page, outcome, shown.parameters if shown else {})
     context = {
         "form": form,
         "outcome": outcome,
+        "picture": shown,
+        "uploading": asking.UPLOADING,
+        "takes_pictures": backends.query_encoder().pictures,
+        "address": links["first"] if request.method == "POST" else "",
         "asks": asks,
         "examples": () if asks or form.is_narrowed else _examples(),
         "page": page,
-        "links": _links(request.GET, page, outcome),
+        "links": links,
         "with_scores": bool(form.cleaned_data.get("scores")),
         "is_empty": not hits and not scope.exists(),
         "may_add": _may(user, "mediasearch.add_asset"),
@@ -61,9 +75,11 @@ def asset(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one picture and all that is known of it."""
     found = _visible(request, pk)
     source = source_of(found)
+    vectors = Embedding.objects.filter(asset=found, generation__state=Generation.State.ACTIVE, image__isnull=False)
     context = {
         "asset": found,
         "is_shown": found.mime_type in SHOWN_BY_BROWSERS,
+        "has_vector": vectors.exists(),
         "edit_url": source.edit_url(found) if _may(_user(request), "mediasearch.change_asset") else "",
     }
     return render(request, "mediasearch/asset.html", context)
@@ -106,30 +122,6 @@ def original(request: HttpRequest, pk: int) -> HttpResponseBase:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of the hits that can be reached."""
-
-    number: int
-    size: int
-
-    @classmethod
-    def asked(cls, number: str) -> Page:
-        """Read the number from an address; what is no number is the first page."""
-        size = min(conf.settings().page_size, DEEPEST)
-        last = -(-DEEPEST // size)
-        asked = int(number) if number.isdecimal() and len(number) < 10 else 1
-        return cls(min(max(asked, 1), last), size)
-
-    @property
-    def offset(self) -> int:
-        return (self.number - 1) * self.size
-
-    @property
-    def limit(self) -> int:
-        return min(self.size, DEEPEST - self.offset)
-
-
 def categories(scope: AssetQuerySet) -> list[str]:
     """Return the categories in a scope, in order, with one look into the index for each of them."""
     try:
@@ -153,41 +145,20 @@ def _outcome(form: SearchForm, page: Page, user: Any) -> Outcome | None:
         return None
     try:
         return engine.search(**form.question(), user=user, limit=page.limit, offset=page.offset).outcome
+    except PictureRefused as error:
+        form.add_error("upload", sentence(error))
     except QueryError as error:
         form.add_error("q", str(error))
+    return None
+
+
+def _liked(pk: str, scope: AssetQuerySet) -> Asset | None:
+    """Return the asset that a search is to be like; what may not be seen does not exist."""
+    if not pk:
         return None
-
-
-def _links(asked: QueryDict, page: Page, outcome: Outcome | None) -> dict[str, str]:
-    """Return the addresses that the page leads to, without what is empty; "" where there is no such page."""
-    seen = page.offset + len(outcome.hits) if outcome else 0
-    more = outcome is not None and (
-        outcome.total > seen or (not outcome.total_is_exact and len(outcome.hits) == page.limit)
-    )
-    pages = {"page": [str(page.number)]} if page.number > 1 else {}
-    scores = {"scores": ["1"]} if asked.get("scores") else {}
-    words, narrowed = _given(asked, "q"), _given(asked, "category", "tag", "after", "before")
-    return {
-        "first": _address(words | narrowed | scores),
-        "previous": _address(words | narrowed | scores | {"page": [str(page.number - 1)]}) if page.number > 1 else "",
-        "next": _address(words | narrowed | scores | {"page": [str(page.number + 1)]})
-        if more and seen < DEEPEST
-        else "",
-        "scores": _address(words | narrowed | pages | ({} if scores else {"scores": ["1"]})),
-        "anything": _address(words | scores),
-        "is_deepest": "yes" if more and seen >= DEEPEST else "",
-    }
-
-
-def _given(asked: QueryDict, *names: str) -> dict[str, list[str]]:
-    return {name: values for name in names if (values := [value for value in asked.getlist(name) if value])}
-
-
-def _address(parameters: dict[str, list[str]]) -> str:
-    query = QueryDict(mutable=True)
-    for name, values in parameters.items():
-        query.setlist(name, values)
-    return f"?{query.urlencode()}"
+    if not pk.isdecimal() or len(pk) > _LONGEST_PK:
+        raise Http404("There is no such image.")
+    return get_object_or_404(scope.defer("text_vector", "ocr_words"), pk=int(pk))
 
 
 def _examples() -> list[str]:

@@ -14,17 +14,19 @@ from django.core.files.base import ContentFile
 from django.utils import translation
 from PIL import Image
 
-from mediasearch.indexing import doorbell, ledger, worker
+from mediasearch.indexing import doorbell, losses, worker
 from mediasearch.models import Asset, Generation, Stage
 
 MakeAsset = Callable[..., Asset]
 PUBLISH = doorbell._publish
 
 
-def picture(colour: str = "red", size: tuple[int, int] = (64, 48), form: str = "PNG", **options: Any) -> bytes:
+def picture(
+    colour: str = "red", size: tuple[int, int] = (64, 48), form: str = "PNG", mode: str = "RGB", **options: Any
+) -> bytes:
     """A file of one colour."""
     stream = io.BytesIO()
-    Image.new("RGB", size, colour).save(stream, form, **options)
+    Image.new(mode, size, colour).save(stream, form, **options)
     return stream.getvalue()
 
 
@@ -33,7 +35,7 @@ def _apart(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """Give each test its own media, cache and language, and no broker; tests about the doorbell bring one."""
     settings.MEDIA_ROOT = tmp_path / "media"
     monkeypatch.setattr(doorbell, "_publish", lambda queue: None)
-    monkeypatch.setattr(ledger, "GRACE", timedelta(0))  # The tests' server has only just started.
+    monkeypatch.setattr(losses, "GRACE", timedelta(0))  # The tests' server has only just started.
     cache.clear()
     with translation.override("en"):  # A test client's request leaves its language behind.
         yield

@@ -28,6 +28,7 @@ MEDIA_ROOT = DATA / "media"
 STATIC_ROOT = DATA / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a folder that is not there.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},

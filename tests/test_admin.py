@@ -14,6 +14,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.features.local import Local
+from mediasearch.indexing import pruning
 from mediasearch.models import Asset, Generation, Job, Pause, Stage
 from tests.conftest import MakeAsset, picture
 
@@ -91,7 +94,7 @@ def test_add__refuses_what_is_too_large(admin_client: Client, settings: Any) -> 
     assert not Asset.objects.exists()
 
 
-def test_change__of_a_title_keeps_everything_else(
+def test_change__of_a_title_owes_the_caption_vector_alone(
     admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
 ) -> None:
     asset = make_asset("red", title="Old", tags=["a"], alt_text="alt")
@@ -104,7 +107,7 @@ def test_change__of_a_title_keeps_everything_else(
     assert now.title == "New"
     for name in ("file", "tags", "alt_text", "ocr_text", "ocr_words", "content_hash", "thumbnail", "width", "owner"):
         assert getattr(now, name) == getattr(asset, name), name
-    assert not Job.objects.filter(state=Job.State.PENDING).exists()
+    assert [job.stage for job in Job.objects.filter(state=Job.State.PENDING)] == [Stage.EMBED_CAPTION]
     assert "new" in str(Asset.objects.values_list("text_vector", flat=True).get())
 
 
@@ -163,6 +166,19 @@ def test_list__says_how_far_indexing_is(
     assert titles(admin_client.get(LIST, {"indexing": "waiting"})) == ["New"]
 
 
+def test_indexing__is_done_where_the_jobs_were_pruned(
+    admin_client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
+) -> None:
+    asset = make_asset("red", title="Old")
+    index_all()
+    Job.objects.update(finished_at=timezone.now() - timedelta(days=40))
+    pruning.prune_jobs(100)
+    assert not asset.jobs.exists()
+    assert "waiting</td>" not in admin_client.get(LIST).content.decode()
+    page = admin_client.get(change(asset)).content.decode()
+    assert "inspect: done<br>read: done<br>embed image: done<br>embed caption: done" in page
+
+
 def test_list__costs_the_same_queries_for_any_number_of_pictures(
     admin_client: Client, make_asset: MakeAsset, django_assert_max_num_queries: Any
 ) -> None:
@@ -217,6 +233,82 @@ def test_search__says_which_signals_stepped_aside(admin_client: Client, make_ass
 @pytest.mark.parametrize("text", ["%", "'", '"', "\x00", "🦄", "!!!", " ", "-x"])
 def test_search__survives_every_input(admin_client: Client, three: None, text: str) -> None:
     assert admin_client.get(LIST, {"q": text}).status_code == 200
+
+
+def send(client: Client, data: bytes, name: str = "mine.png", query: str = "") -> Any:
+    return client.post(f"{LIST}with-picture/{query}", {"upload": upload(data, name)}, follow=True)
+
+
+def test_picture__ranks_the_list_under_its_filters(admin_client: Client, three: None) -> None:
+    page = send(admin_client, picture("green", (300, 200), "JPEG"), "my <b>cat.jpg")
+    assert page.redirect_chain[-1][0].startswith(f"{LIST}?picture=")
+    assert titles(page)[0] == "green thing"
+    html = page.content.decode()
+    assert "Most like my &lt;b&gt;cat.jpg first." in html
+    assert 'src="data:image/webp;base64,' in html
+    narrowed = send(admin_client, picture("blue"), query="?category=warm&p=1")
+    assert sorted(titles(narrowed)) == ["green thing", "red thing"]
+    assert "category=warm" in narrowed.redirect_chain[-1][0]
+    assert "p=1" not in narrowed.redirect_chain[-1][0]
+    assert 'href="?category=warm"' in narrowed.content.decode()  # The way back.
+
+
+def test_picture__stays_with_words_columns_and_counts(admin_client: Client, three: None) -> None:
+    address = send(admin_client, picture("red")).redirect_chain[-1][0]
+    assert 'type="hidden" name="picture"' in admin_client.get(address).content.decode()
+    assert titles(admin_client.get(f"{address}&q=blue"))[:2] == ["blue thing", "red thing"]
+    assert titles(admin_client.get(f"{address}&o=2")) == ["blue thing", "green thing", "red thing"]
+    assert titles(admin_client.get(f"{address}&_facets=True"))[0] == "red thing"
+    data = {"action": "index_again", "_selected_action": [str(Asset.objects.first().pk)]}
+    assert admin_client.post(address, data, follow=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"just words", "This file is not an image"),
+        (b"", "The submitted file is empty."),
+        (SVG, "SVG drawings are not accepted. Export it as PNG."),
+        (picture("red", (400, 300), "JPEG")[:-400], "This image is damaged or cut short"),
+    ],
+)
+def test_picture__that_is_refused_says_why(admin_client: Client, three: None, data: bytes, sentence: str) -> None:
+    page = send(admin_client, data, query="?category=warm")
+    assert [said for said in told(page) if sentence in said]
+    assert sorted(titles(page)) == ["green thing", "red thing"]
+    assert page.redirect_chain[-1][0] == f"{LIST}?category=warm"
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 22, "%00", "<script>", "p" * 5_000])
+def test_picture__that_is_gone_is_asked_for_again(admin_client: Client, three: None, key: str) -> None:
+    page = admin_client.get(f"{LIST}?picture={key}")
+    assert told(page) == ["This picture is no longer kept here. Choose it again."]
+    assert len(titles(page)) == 3
+
+
+def test_picture__before_anything_is_encoded(admin_client: Client, make_asset: MakeAsset) -> None:
+    make_asset("red")
+    assert told(send(admin_client, picture())) == ["No picture has been encoded yet."]
+
+
+def test_picture__while_the_encoder_is_down(admin_client: Client, three: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise EncoderUnavailable("Down.")
+
+    monkeypatch.setattr(Local, "encode_images", fail)
+    assert told(send(admin_client, picture())) == ["Down."]
+
+
+def test_picture__is_for_those_who_may_see_images(three: None) -> None:
+    assert send(staff("view_job"), picture()).status_code == 403
+    assert Client().post(f"{LIST}with-picture/").status_code == 302
+    guarded = Client(enforce_csrf_checks=True)
+    guarded.force_login(get_user_model().objects.get())
+    assert send(guarded, picture()).status_code == 403
+
+
+def test_picture__is_only_sent(admin_client: Client) -> None:
+    assert admin_client.get(f"{LIST}with-picture/").status_code == 405
 
 
 def test_action__indexes_again(

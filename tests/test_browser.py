@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,3 +187,111 @@ def test_browser__uploads_in_the_admin(
     said = [element.text for element in css(browser, ".messagelist li")]
     assert said[0] == "1 image was added."
     assert said[1].startswith("“bad.png” was refused: This file is not an image")
+
+
+def show(browser: Any, data: bytes, path: Path) -> None:
+    """Choose a picture to search with, and wait for what it finds."""
+    path.write_bytes(data)
+    before = css(browser, "html")[0]
+    css(browser, "input[name=upload]")[0].send_keys(str(path))
+    wait = WebDriverWait(browser, 20)
+    wait.until(expected_conditions.staleness_of(before))
+    wait.until(lambda page: css(page, ".ms-asked"))
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_browser__searches_with_a_picture(
+    start: Start, live_server: Any, library: None, tmp_path: Path, width: int
+) -> None:
+    browser = start(width)
+    browser.get(live_server.url)
+    css(browser, "input[name=tag]")[0].send_keys("narrow")  # Typed, but not searched for yet.
+    show(browser, picture("yellow", (200, 150)), tmp_path / f"{'a-long-name-' * 12}.png")
+    assert [title.text for title in css(browser, ".ms-title")] == ["A strip"]
+    assert "picture=" in browser.current_url
+    assert "tag=narrow" in browser.current_url
+    follow(browser, ".ms-clear", ".ms-title")
+    assert css(browser, ".ms-title")[0].text.startswith("yellow")
+    thumbnail = css(browser, ".ms-asked img")[0]
+    assert browser.execute_script("return arguments[0].complete && arguments[0].naturalWidth", thumbnail) == 100
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    follow(browser, ".ms-card", "h1")
+    browser.back()  # To an address of its own, and not to a form that would have to be sent again.
+    WebDriverWait(browser, 20).until(lambda page: css(page, ".ms-asked"))
+    search(browser, "blue")
+    assert css(browser, ".ms-asked")
+    assert css(browser, ".ms-title")[0].text.startswith("blue")
+    follow(browser, ".ms-asked a", ".ms-title")
+    assert not css(browser, ".ms-asked")
+    assert css(browser, "input[name=q]")[0].get_attribute("value") == "blue"
+    assert errors(browser) == []
+
+
+def test_browser__says_why_a_picture_is_refused(start: Start, live_server: Any, library: None, tmp_path: Path) -> None:
+    browser = start()
+    browser.get(live_server.url)
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
+    before = css(browser, "html")[0]
+    css(browser, "input[name=upload]")[0].send_keys(str(tmp_path / "a.pdf"))
+    WebDriverWait(browser, 20).until(expected_conditions.staleness_of(before))
+    WebDriverWait(browser, 20).until(lambda page: css(page, ".errorlist"))
+    assert css(browser, ".errorlist")[0].text == "This is a PDF, not an image. Upload its pages as images."
+    browser.refresh()
+    assert css(browser, ".ms-title")
+
+
+def test_browser__takes_a_picture_that_is_dropped(
+    start: Start, live_server: Any, library: None, tmp_path: Path
+) -> None:
+    browser = start()
+    browser.get(live_server.url)
+    before = css(browser, "html")[0]
+    data = base64.b64encode(picture("green", (200, 150))).decode()
+    browser.execute_script(
+        """
+        const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+        for (const kind of ["dragover", "drop"])
+          document.body.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer}));
+        """,
+        data,
+    )
+    WebDriverWait(browser, 20).until(expected_conditions.staleness_of(before))
+    WebDriverWait(browser, 20).until(lambda page: css(page, ".ms-asked"))
+    assert css(browser, ".ms-title")[0].text.startswith("green")
+
+
+def test_browser__searches_with_a_picture_by_keyboard_and_without_javascript(
+    start: Start, live_server: Any, library: None, tmp_path: Path
+) -> None:
+    browser = start(scripts=False)
+    browser.get(f"{live_server.url}/?q=blue")
+    upload, button = css(browser, "input[name=upload]")[0], css(browser, ".ms-send")[0]
+    box = css(browser, "input[name=q]")[0]
+    box.send_keys("\ue004")
+    assert browser.switch_to.active_element == upload
+    assert not button.is_displayed()
+    (tmp_path / "a.png").write_bytes(picture("red"))
+    upload.send_keys(str(tmp_path / "a.png"))
+    assert button.is_displayed()
+    follow(browser, ".ms-send", ".ms-asked")
+    assert css(browser, "input[name=q]")[0].get_attribute("value") == "blue"
+    assert css(browser, ".ms-title")[0].text.startswith("blue")
+    follow(browser, ".ms-asked a", ".ms-title")
+    assert not css(browser, ".ms-asked")
+
+
+def test_browser__searches_with_a_picture_in_the_admin(
+    start: Start, live_server: Any, library: None, admin_client: Any, tmp_path: Path
+) -> None:
+    browser = start()
+    browser.get(live_server.url)
+    browser.add_cookie({"name": "sessionid", "value": admin_client.cookies["sessionid"].value})
+    browser.get(f"{live_server.url}/admin/mediasearch/asset/")
+    (tmp_path / "a.png").write_bytes(picture("red"))
+    css(browser, ".ms-picture-search input[type=file]")[0].send_keys(str(tmp_path / "a.png"))
+    follow(browser, ".ms-picture-search input[type=submit]", ".ms-ranked img")
+    assert css(browser, "#result_list .field-name")[0].text.startswith("red")
+    follow(browser, ".ms-ranked a", "#result_list")
+    assert not css(browser, ".ms-ranked")

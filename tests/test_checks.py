@@ -9,6 +9,8 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connection
 
 from mediasearch import checks
+from mediasearch.checks import database
+from mediasearch.indexing import generations
 from mediasearch.models import Generation
 
 
@@ -58,19 +60,19 @@ def test_check_apps__postgres(settings: Any) -> None:
 
 def test_check_database__not_postgresql(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
-    (message,) = checks.check_database(None, ["default"])
+    (message,) = database.check_database(None, ["default"])
     assert message.id == "mediasearch.E004"
     assert "not sqlite" in message.msg
 
 
 def test_check_database__old_postgresql(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
-    monkeypatch.setattr(checks, "POSTGRESQL", 990_000)
-    assert ids(checks.check_database(None, ["default"])) == ["mediasearch.E004"]
+    monkeypatch.setattr(database, "POSTGRESQL", 990_000)
+    assert ids(database.check_database(None, ["default"])) == ["mediasearch.E004"]
 
 
 def test_check_database__old_pgvector(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
-    monkeypatch.setattr(checks, "PGVECTOR", (99, 0))
-    (message,) = checks.check_database(None, ["default"])
+    monkeypatch.setattr(database, "PGVECTOR", (99, 0))
+    (message,) = database.check_database(None, ["default"])
     assert message.id == "mediasearch.E005"
     assert "ALTER EXTENSION vector UPDATE" in str(message.hint)
 
@@ -80,7 +82,7 @@ def test_check_database__extension_absent_and_not_allowed(db: None) -> None:
         cursor.execute("CREATE ROLE humble; GRANT ALL ON SCHEMA public TO humble")
         cursor.execute("DROP EXTENSION vector CASCADE")
         cursor.execute("SET LOCAL ROLE humble")
-        (message,) = checks.check_database(None, ["default"])
+        (message,) = database.check_database(None, ["default"])
         cursor.execute("RESET ROLE")
     assert message.id == "mediasearch.E005"
     assert "may not create it" in message.msg
@@ -90,7 +92,7 @@ def test_check_database__extension_absent_and_not_allowed(db: None) -> None:
 def test_check_database__extension_absent_but_allowed(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP EXTENSION vector CASCADE")
-    assert checks.check_database(None, ["default"]) == []
+    assert database.check_database(None, ["default"]) == []
 
 
 def test_check_database__unreachable(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
@@ -101,20 +103,40 @@ def test_check_database__unreachable(monkeypatch: pytest.MonkeyPatch, db: None) 
 
     with monkeypatch.context() as patch:
         patch.setattr(connection, "cursor", refuse)
-        (message,) = checks.check_database(None, ["default"])
+        (message,) = database.check_database(None, ["default"])
     assert message.id == "mediasearch.E007"
     assert "connection refused" in message.msg
     assert "DATABASES" in str(message.hint)
 
 
 def test_check_generation__other_encoder_than_the_active(active_generation: Generation, settings: Any) -> None:
-    assert checks.check_generation(None, ["default"]) == []
+    assert database.check_generation(None, ["default"]) == []
     settings.MEDIASEARCH = settings.MEDIASEARCH | {
         "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"dimensions": 24}}
     }
-    (message,) = checks.check_generation(None, ["default"])
+    (message,) = database.check_generation(None, ["default"])
     assert message.id == "mediasearch.W005"
     assert "mediasearch_reindex" in str(message.hint)
+
+
+@pytest.mark.parametrize("check", [database.check_generation, database.check_indexes])
+def test_check__before_the_tables_are_those_of_this_version(check: Any, active_generation: Generation) -> None:
+    """`migrate` checks before it makes the columns that it is run for."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE mediasearch_generation DROP COLUMN retired_at")
+    assert check(None, ["default"]) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_check_indexes__missing_and_left_over(active_generation: Generation) -> None:
+    (image, caption) = database.check_indexes(None, ["default"])
+    assert (image.id, caption.id) == ("mediasearch.W009", "mediasearch.W009")
+    assert "is missing" in image.msg
+    assert "mediasearch_indexes --repair" in str(image.hint)
+    generations.build_indexes(active_generation)
+    assert database.check_indexes(None, ["default"]) == []
+    generations.drop_indexes(active_generation)
+    assert database.check_indexes(None, []) == []
 
 
 def test_check_celery__no_result_backend(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,3 +185,26 @@ def test_check_settings__weights_missing(settings: Any, options: dict[str, str])
     (message,) = found()
     assert message.id == "mediasearch.E006"
     assert "MEDIASEARCH" in str(message.hint)
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"), [("alone", ["mediasearch.W008"]), ("none", ["mediasearch.W008"]), ("shared", [])]
+)
+def test_check_cache__of_one_process_alone(settings: Any, cache: str, said: list[str]) -> None:
+    settings.CACHES = settings.CACHES | {
+        "alone": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "none": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+        "shared": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://localhost"},
+    }
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"CACHE": cache}
+    assert ids(checks.check_cache(None)) == said
+    remote = {"BACKEND": "mediasearch.features.remote.Remote", "OPTIONS": {"pictures": False}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": remote}
+    assert checks.check_cache(None) == []
+
+
+def test_check_settings__a_cache_that_is_not_there(settings: Any) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"CACHE": "absent"}
+    (message,) = found()
+    assert (message.id, 'CACHES has no "absent"' in message.msg) == ("mediasearch.E001", True)
+    assert checks.check_cache(None) == []

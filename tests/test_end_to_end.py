@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 from django.core.files.base import ContentFile
+from PIL import Image
 
 import mediasearch
 from mediasearch.features.base import Question
@@ -130,6 +132,31 @@ def test_query_worker__encodes_for_processes_without_a_model(start: Start, setti
     assert results[0].asset == red
 
 
+def test_query_worker__encodes_pictures_for_processes_without_a_model(
+    start: Start, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(*INDEXING)
+    until(active, "no generation was made")
+    red, blue = upload("red"), upload("blue")
+    until(lambda: Embedding.objects.count() == 2, "the pictures were not embedded")
+    worker = start("mediasearch.query")
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
+    for colour, expected in (("red", red), ("blue", blue)):
+        results = mediasearch.search(image=picture(colour, (3_000, 2_000), "JPEG"))
+        assert results.degraded == ()
+        assert results[0].asset == expected
+    # What is no picture ends neither the worker nor the search.
+    generation = Generation.objects.get()
+    question = Question(generation.pk, "image", generation.encoder)
+    Generation.objects.update(input_size=2_000)  # So that this process sends more than the worker takes.
+    results = mediasearch.search(image=picture("green", (2_000, 2_000)))
+    assert [notice.signal for notice in results.degraded] == ["image"]
+    assert "the log says why" in results.degraded[0].reason
+    assert "more than a question may have" in caplog.text
+    assert Remote().encode_texts(question, ["red"]).shape == (1, 16)
+    assert worker.process.poll() is None
+
+
 def test_query_worker__absent_the_text_answers_soon(start: Start, active_generation: Generation, settings: Any) -> None:
     remote = {"BACKEND": "mediasearch.features.remote.Remote", "OPTIONS": {"timeout": 0.5, "pause": 30.0}}
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": remote}
@@ -152,5 +179,27 @@ def test_remote__no_broker(active_generation: Generation, monkeypatch: pytest.Mo
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(current_app, "send_task", refuse)
+    remote, question = Remote(pause=60), Question(1, "image", {})
     with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
-        Remote().encode_texts(Question(1, "image", {}), ["red"])
+        remote.encode_images(question, [Image.new("RGB", (8, 8))])
+    with pytest.raises(mediasearch.MediaSearchError, match="did not answer a moment ago"):
+        remote.encode_images(question, [Image.new("RGB", (8, 8))])
+    with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
+        remote.encode_texts(question, ["red"])  # A picture that takes too long closes nothing to words.
+
+
+def test_remote__a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery import current_app
+
+    release = threading.Event()
+    monkeypatch.setattr(current_app, "send_task", lambda *args, **kwargs: release.wait(20))
+    started = time.monotonic()
+    with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
+        Remote(timeout=0.3).encode_texts(Question(1, "image", {}), ["red"])
+    assert time.monotonic() - started < 3
+    release.set()
+
+
+def test_remote__without_pictures() -> None:
+    with pytest.raises(mediasearch.MediaSearchError, match="switched off"):
+        Remote(pictures=False).encode_images(Question(1, "image", {}), [Image.new("RGB", (8, 8))])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import QueryDict
 from django.utils import translation
 
 from mediasearch import exceptions, forms
@@ -18,51 +16,8 @@ from tests.conftest import picture
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
-def asked(query: str, categories: tuple[str, ...] = ()) -> forms.SearchForm:
-    return forms.SearchForm(QueryDict(query), categories)
-
-
 def upload(data: bytes, name: str = "a.png") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, data, "image/png")
-
-
-@pytest.mark.parametrize("query", ["tag=sea&tag=evening", "tag=sea,evening", "tag=sea%2C+evening,", "tag=sea，evening"])
-def test_search_form__takes_tags_in_every_way(query: str) -> None:
-    form = asked(query)
-    assert form.is_valid()
-    assert form.question()["tags"] == ["sea", "evening"]
-
-
-def test_search_form__turns_into_a_question() -> None:
-    form = asked("q=+red+car+&category=cars&after=2024-01-01&before=2024-12-31", ("cars",))
-    assert form.is_valid()
-    assert form.question() == {
-        "text": "red car",
-        "category": "cars",
-        "tags": [],
-        "after": date(2024, 1, 1),
-        "before": date(2024, 12, 31),
-    }
-
-
-@pytest.mark.parametrize(
-    ("query", "field", "sentence"),
-    [
-        ("after=nonsense", "after", "“nonsense” is not a day. Write it like 2026-01-31."),
-        ("after=0001-01-01", "after", "Choose a day of the years 1000 to 9998."),
-        ("before=9999-12-31", "before", "Choose a day of the years 1000 to 9998."),
-        ("after=2025-01-02&before=2025-01-01", "before", "The last day is before the first. Change one of them."),
-        (f"tag={'x' * 101}", "tag", f"The tag “{'x' * 20}…” is too long: a tag has at most 100 characters."),
-    ],
-)
-def test_search_form__says_what_to_change(query: str, field: str, sentence: str) -> None:
-    assert asked(query).errors[field] == [sentence]
-
-
-def test_search_form__keeps_a_category_that_is_not_offered() -> None:
-    form = asked("category=gone", ("cars",))
-    assert form.is_valid()
-    assert '<option value="gone" selected>gone</option>' in str(form["category"])
 
 
 def test_picture_field__takes_a_picture_and_rewinds_it() -> None:

@@ -24,7 +24,21 @@ LAYERS = [
     {"search"},
     {"rag"},
     {"training"},
-    {"admin", "api", "apps", "checks", "contrib", "forms", "management", "templatetags", "urls", "views"},
+    {
+        "admin",
+        "api",
+        "apps",
+        "asking",
+        "checks",
+        "contrib",
+        "forms",
+        "management",
+        "paging",
+        "ranked",
+        "templatetags",
+        "urls",
+        "views",
+    },
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 WRITE_PATH = {"indexing", "tasks"}

@@ -38,6 +38,14 @@ def test_asset__is_committed_with_its_jobs(make_asset: MakeAsset, monkeypatch: p
     assert not Asset.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["图" * 200 + ".png", "x" * 300, "a." + "y" * 300, "é" * 300 + ".jpeg"])
+def test_asset__takes_a_file_name_of_any_length(make_asset: MakeAsset, name: str) -> None:
+    stored = str(make_asset(name=name).file.name).rpartition("/")[2]
+    assert len(stored.encode()) <= 255
+    assert stored.startswith(name[:1])
+    assert stored.endswith((".png", ".jpeg")) == name.endswith((".png", ".jpeg"))
+
+
 def test_text_vector__follows_every_save(make_asset: MakeAsset) -> None:
     asset = make_asset(title="Red bicycles", caption="一辆红色自行车", tags=["street"])
     assert matches(asset, "'bicycles'")
@@ -114,3 +122,10 @@ def test_embedding__lies_in_its_row(db: None) -> None:
         assert set(cursor.fetchall()) == {("image", "m"), ("caption", "m")}
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'mediasearch_embedding'")
         assert cursor.fetchone()[0] == ["toast_tuple_target=8160"]
+
+
+def test_description__what_was_said_once_each(make_asset: MakeAsset) -> None:
+    asset = make_asset(title="red-bicycle.jpg", alt_text="A bicycle at a wall", caption="A bicycle at a wall")
+    assert asset.description == "red bicycle\nA bicycle at a wall"
+    asset.title, asset.alt_text, asset.caption = "IMG_1234", "", ""
+    assert asset.description == ""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from mediasearch.models import Asset, Generation, Job, Stage
 from tests.conftest import MakeAsset, picture
 
@@ -30,20 +32,33 @@ def test_owe__the_same_input_owes_nothing(
     index_all()
     asset.refresh_from_db()
     assert Job.objects.owe([asset]) == 0
-    asset.title = "Another title"
+    asset.category, asset.tags, asset.title = "street", ["sign"], "IMG_1234.JPG"
     asset.save()
     assert set(states(asset).values()) == {"done"}
 
 
-def test_owe__a_caption_owes_its_embedding_alone(
-    active_generation: Generation, make_asset: MakeAsset, index_all: Callable[[], None]
+@pytest.mark.parametrize("text", ["title", "alt_text", "caption"])
+def test_owe__a_description_owes_its_embedding_alone(
+    text: str, active_generation: Generation, make_asset: MakeAsset, index_all: Callable[[], None]
 ) -> None:
     asset = make_asset()
     index_all()
     asset.refresh_from_db()
-    asset.caption = "Something red"
+    setattr(asset, text, "Something red")
     asset.save()
     assert [stage for stage, state in states(asset).items() if state == "pending"] == ["embed_caption"]
+
+
+def test_update__owes_what_its_change_calls_for(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Callable[[], None]
+) -> None:
+    asset, other = make_asset(), make_asset()
+    index_all()
+    Asset.objects.filter(pk=asset.pk).update(title="Something red")
+    assert [stage for stage, state in states(asset).items() if state == "pending"] == ["embed_caption"]
+    assert set(states(other).values()) == {"done"}
+    Asset.objects.filter(pk=other.pk).update(file="elsewhere.png")
+    assert {stage for stage, state in states(other).items() if state == "pending"} == {"inspect", "read", "embed_image"}
 
 
 def test_owe__a_new_file_owes_all_that_reads_it(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from PIL import Image
 
 import mediasearch
 from mediasearch import conf
@@ -123,8 +124,8 @@ def test_reindex__cancelled(active_generation: Generation, make_asset: MakeAsset
 def test_reindex__weights_that_do_not_work_are_noticed(
     active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = FakeEncoder.encode_images
-    monkeypatch.setattr(FakeEncoder, "encode_images", lambda self, images: encode(self, [images[0]] * len(images)))
+    encode, same = FakeEncoder.encode_images, Image.new("RGB", (8, 8), "red")
+    monkeypatch.setattr(FakeEncoder, "encode_images", lambda self, images: encode(self, [same] * len(images)))
     for colour in ("red", "blue", "green"):
         make_asset(colour)
     with pytest.raises(CommandError, match="are alike"):

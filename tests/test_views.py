@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,12 +13,18 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.cache import cache
 from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from PIL import ExifTags, Image
 
 from mediasearch import views
+from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.features import opener
+from mediasearch.features.local import Local
 from mediasearch.models import Asset, Generation
 from mediasearch.search.results import Notice, Outcome
 from mediasearch.sources.registry import visible_to
@@ -141,7 +148,8 @@ HOSTILE = [
     "q=-", "category=%00", "category=" + "c" * 500, "category='", "tag=%00", "tag=" + "t," * 600, "tag=,,,", "tag={a}",
     "after=x", "after=2024-02-30", "after=0000-00-00", "after=0001-01-01", "before=9999-12-31", "before=%00",
     "after=1000-01-01&before=9998-12-31", "after=2025-01-01&before=2024-01-01", "scores=x", "scores=%00",
-    "page=2&scores=1", "q=red&page=42", "unknown=1",
+    "page=2&scores=1", "q=red&page=42", "unknown=1", "picture=%00", "picture=x", "picture=<script>", "upload=a.png",
+    "picture=" + "p" * 5_000, "like=&q=red",
 ]  # fmt: skip
 
 
@@ -192,9 +200,194 @@ def test_search__pages_no_deeper_than_can_be_ranked(
     assert "These are the last" in text_of(page)
 
 
-@pytest.mark.parametrize("method", ["post", "put", "delete"])
+@pytest.mark.parametrize("method", ["put", "delete"])
 def test_search__is_only_read(client: Client, method: str) -> None:
     assert getattr(client, method)(HOME).status_code == 405
+
+
+@pytest.fixture
+def colours(active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll) -> dict[str, Asset]:
+    """Five indexed pictures, each of its colour; two of a category."""
+    made = {
+        colour: make_asset(colour, title=f"{colour} one", category="warm" if colour in ("red", "yellow") else "")
+        for colour in ("blue", "red", "green", "yellow", "purple")
+    }
+    index_all()
+    return made
+
+
+def titles(page: Any) -> list[str]:
+    return [hit.asset.title for hit in page.context["outcome"].hits]
+
+
+def post(client: Client, data: bytes, name: str = "mine.png", **fields: Any) -> Any:
+    return client.post(HOME, {"upload": SimpleUploadedFile(name, data, "image/png"), **fields})
+
+
+def test_picture__finds_what_looks_alike(client: Client, colours: dict[str, Asset]) -> None:
+    page = post(client, picture("red", (300, 200), "JPEG"), "my cat.jpg")
+    html = text_of(page)
+    assert (page.status_code, titles(page)[0]) == (200, "red one")
+    assert 'src="data:image/webp;base64,' in html
+    assert "my cat.jpg" in html
+    assert "most alike first" in html
+    assert 'enctype="multipart/form-data"' in html
+
+
+def test_picture__pages_filters_and_words_need_no_second_upload(
+    client: Client, colours: dict[str, Asset], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"PAGE_SIZE": 2}
+    first = post(client, picture("red"))
+    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    second = client.get(HOME + first.context["links"]["next"])
+    third = client.get(HOME + second.context["links"]["next"])
+    assert sorted(titles(first) + titles(second) + titles(third)) == sorted(a.title for a in colours.values())
+    assert titles(first)[0] == "red one"
+    (key,) = first.context["picture"].parameters["picture"]
+    assert f'<input type="hidden" name="picture" value="{key}">' in text_of(second)
+    narrowed = client.get(HOME, {"picture": key, "category": "warm", "q": "yellow"})
+    assert titles(narrowed) == ["yellow one", "red one"]
+    assert narrowed.context["links"]["without_picture"] == "?q=yellow&category=warm"
+    assert f"picture={key}" in narrowed.context["links"]["anything"]
+    assert f"picture={key}" in narrowed.context["links"]["scores"]
+
+
+def test_picture__is_posted_with_words_and_filters(client: Client, colours: dict[str, Asset]) -> None:
+    page = post(client, picture("red"), q="yellow", category="warm", tag="", after="", before="", scores="1")
+    assert titles(page) == ["yellow one", "red one"]
+    (key,) = page.context["picture"].parameters["picture"]
+    assert page.context["address"] == f"?q=yellow&picture={key}&category=warm&scores=1"
+    assert f'data-address="?q=yellow&amp;picture={key}' in text_of(page)
+
+
+def test_picture__is_protected_from_other_sites(colours: dict[str, Asset]) -> None:
+    client = Client(enforce_csrf_checks=True)
+    assert post(client, picture("red")).status_code == 403
+    client.get(HOME)
+    token = client.cookies["csrftoken"].value
+    assert titles(post(client, picture("red"), csrfmiddlewaretoken=token))[0] == "red one"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"just words", "This file is not an image"),
+        (b"", "The submitted file is empty."),
+        (b"%PDF-1.7", "This is a PDF, not an image."),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawings are not accepted. Export it as PNG."),
+        (picture("red", (400, 300), "JPEG")[:-400], "This image is damaged or cut short"),
+    ],
+)
+def test_picture__that_is_refused_says_why(
+    client: Client, colours: dict[str, Asset], data: bytes, sentence: str
+) -> None:
+    page = post(client, data, q="red", category="warm")
+    html = text_of(page)
+    assert page.status_code == 200
+    assert sentence in html
+    assert page.context["outcome"] is None
+    assert page.context["address"] == "?q=red&category=warm"
+    assert 'value="red"' in html
+
+
+def test_picture__that_is_too_large_is_not_read(
+    client: Client, colours: dict[str, Asset], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"MAX_BYTES": 100}
+    monkeypatch.setattr(opener, "load", lambda stream: pytest.fail("The file was read."))
+    assert "Upload a smaller copy." in text_of(post(client, picture("red")))
+
+
+def test_picture__that_is_gone_is_asked_for_again(client: Client, colours: dict[str, Asset]) -> None:
+    first = post(client, picture("red"))
+    (key,) = first.context["picture"].parameters["picture"]
+    cache.clear()
+    page = client.get(HOME, {"picture": key, "q": "red"})
+    assert "This picture is no longer kept here. Choose it again." in text_of(page)
+    assert page.context["outcome"] is None
+    assert f'value="{key}"' not in text_of(page)
+
+
+def test_picture__of_another_model_is_asked_for_again(client: Client, colours: dict[str, Asset]) -> None:
+    first = post(client, picture("red"))
+    Generation.objects.update(fingerprint="another/16")
+    page = client.get(HOME + first.context["links"]["first"])
+    assert "Searches use another model since this picture was chosen." in text_of(page)
+
+
+def test_picture__while_the_encoder_is_down(
+    client: Client, colours: dict[str, Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise EncoderUnavailable("Nobody <answers>.")
+
+    monkeypatch.setattr(Local, "encode_images", fail)
+    page = post(client, picture("red"))
+    html = text_of(page)
+    assert page.status_code == 200
+    assert "This picture could not be compared" in html
+    assert "Nobody &lt;answers&gt;." in html
+    assert page.context["address"] == "?"
+    assert titles(post(client, picture("red"), q="blue"))[0] == "blue one"
+
+
+def test_picture__escapes_its_name(client: Client, colours: dict[str, Asset]) -> None:
+    page = post(client, picture("red"), "<script>alert(1)<\"'x>.png")
+    assert b"<script>alert" not in page.content
+    assert b"&lt;script&gt;" in page.content
+    again = client.get(HOME + page.context["links"]["first"])
+    assert b"<script>alert" not in again.content
+
+
+def test_picture__shows_nothing_that_the_file_says(client: Client, colours: dict[str, Asset]) -> None:
+    """Where a visitor's own photo was taken is no business of the page, nor of what it keeps."""
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (47.0, 22.0, 33.0)
+    exif[ExifTags.Base.ImageDescription] = "At home"
+    page = post(client, picture("red", (300, 200), "JPEG", exif=exif))
+    kept = page.context["outcome"].picture
+    small = Image.open(io.BytesIO(kept.thumbnail))
+    assert (small.size, dict(small.getexif())) == ((128, 85), {})
+    assert b"At home" not in page.content + kept.thumbnail
+
+
+def test_picture__where_searches_take_none(
+    client: Client, colours: dict[str, Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Local, "pictures", False)
+    assert 'type="file"' not in text_of(client.get(HOME))
+
+
+def test_like__finds_others_by_the_stored_vector(client: Client, colours: dict[str, Asset]) -> None:
+    red = colours["red"]
+    address = f"{HOME}?like={red.pk}"
+    assert f'href="{address}"' in text_of(client.get(reverse("mediasearch:asset", args=[red.pk])))
+    page = client.get(address)
+    assert "red one" not in titles(page)
+    assert page.context["outcome"].total == 4
+    assert f'<input type="hidden" name="like" value="{red.pk}">' in text_of(page)
+    assert titles(client.get(address, {"like": red.pk, "category": "warm"})) == ["yellow one"]
+
+
+def test_like__a_picture_without_a_vector_offers_no_link(client: Client, make_asset: MakeAsset) -> None:
+    asset = make_asset("red")
+    assert "like=" not in text_of(client.get(reverse("mediasearch:asset", args=[asset.pk])))
+
+
+@pytest.mark.parametrize("like", ["x", "-1", "0", "99999", "9" * 18, "9" * 19, "9" * 5_000, "1.5", "²", "%00"])
+def test_like__what_is_not_there_is_not_found(client: Client, colours: dict[str, Asset], like: str) -> None:
+    assert client.get(f"{HOME}?like={like}").status_code == 404
+
+
+def test_like__what_may_not_be_seen_is_not_found(client: Client, colours: dict[str, Asset]) -> None:
+    hidden, owner = colours["red"], user("owner")
+    Asset.objects.filter(pk=hidden.pk).update(is_public=False, owner=owner)
+    for who, status in ((None, 404), (user("other"), 404), (owner, 200)):
+        if who:
+            client.force_login(who)
+        assert client.get(HOME, {"like": hidden.pk}).status_code == status
+        assert client.post(HOME, {"like": hidden.pk}).status_code == status
 
 
 def test_private__is_nowhere_for_a_visitor(
@@ -345,12 +538,15 @@ def test_categories__are_those_of_the_scope(make_asset: MakeAsset) -> None:
     assert views.categories(Asset.objects.none()) == []
 
 
-def test_pages__speak_chinese(client: Client, make_asset: MakeAsset) -> None:
+def test_pages__speak_chinese(client: Client, active_generation: Generation, make_asset: MakeAsset) -> None:
     make_asset("red", title="Fire engine")
     html = text_of(client.get(HOME, headers={"Accept-Language": "zh-CN"}))
     assert '<html lang="zh-hans">' in html
     assert "搜索" in html
     assert "1 张图片" in html
+    refused = {"upload": SimpleUploadedFile("a.svg", b"<svg/>")}
+    assert "不接受这种格式" in text_of(client.post(HOME, refused, headers={"Accept-Language": "zh-CN"}))
+    assert "请重新选择" in text_of(client.get(HOME, {"picture": "x" * 22}, headers={"Accept-Language": "zh-CN"}))
 
 
 def test_translation__is_complete_and_compiled() -> None:

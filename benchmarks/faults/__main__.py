@@ -20,9 +20,18 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "broker": ("broker",),
     "doorbells": ("doorbells",),
     "exits": ("exits",),
+    "poison-celery": ("poison", "--workers", "celery"),
+    "poison-command": ("poison", "--workers", "command"),
+    "outages-storage": ("outages", "--of", "storage"),
+    "outages-encoder": ("outages", "--of", "encoder"),
+    "outages-disk": ("outages", "--of", "disk"),
     "swap-exact": ("swap", "--plan", "exact"),
     "swap-hnsw": ("swap", "--plan", "hnsw"),
     "backlog": ("backlog",),
+    "hostile": ("hostile",),
+    "fuzz": ("fuzz",),
+    "hanging-reader": ("hanging", "--ended-by", "reader"),
+    "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

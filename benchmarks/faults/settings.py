@@ -7,11 +7,15 @@ import os
 from pathlib import Path
 
 from project.settings import *  # noqa: F403
-from project.settings import DATA, INSTALLED_APPS
+from project.settings import DATA, INSTALLED_APPS, LOGGING
 
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
 Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+STORAGES = {
+    "default": {"BACKEND": "benchmarks.faults.storages.Troubled"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 globals().update(json.loads(os.environ.get("FAULTS_SETTINGS", "{}")))
 MEDIASEARCH = {
@@ -20,3 +24,7 @@ MEDIASEARCH = {
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
     **json.loads(os.environ.get("FAULTS_MEDIASEARCH", "{}")),
 }
+if os.environ.get("FAULTS_LOGS") == "json":
+    LOGGING["formatters"] = {"json": {"()": "pythonjsonlogger.json.JsonFormatter"}}
+    LOGGING["handlers"]["console"]["formatter"] = "json"
+    CELERY_WORKER_HIJACK_ROOT_LOGGER = False

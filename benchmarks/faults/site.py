@@ -9,13 +9,14 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
+from benchmarks.faults import disks
 from project import leftovers
 from project.services import postgres, valkey
 from project.services.process import until as answered
@@ -74,32 +75,42 @@ def running(
     settings: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     more: Iterable[Program] = (),
+    small: Mapping[str, float] | None = None,
 ) -> Iterator[Site]:
     """Start PostgreSQL, Valkey without persistence and the named programs, with Django loaded in this process.
 
     `settings` are keys of MEDIASEARCH, `environment` goes to all processes, `more` are programs that may be named as
-    the site's own. May be entered once in a process.
+    the site's own, `small` are folders below the site's that are to be file systems of their own, with their megabytes.
+    May be entered once in a process. Raises disks.NoMount.
     """
     folder = Path(tempfile.mkdtemp(prefix="mediasearch-faults-"))
     (folder / "logs").mkdir()
+    (folder / "tmp").mkdir()
     folder.chmod(0o711)
-    database = postgres.prepare(_copied(folder / "postgres"))
-    broker = valkey.prepare(folder / "valkey", durable=False)
-    port = free_port()
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "benchmarks.faults.settings",
-        "MEDIASEARCH_DATA": str(folder),
-        "DATABASE_URL": database.url,
-        "REDIS_URL": broker.url,
-        "BIND": f"127.0.0.1:{port}",
-        "FAULTS_MEDIASEARCH": json.dumps(dict(settings or {})),
-        "FAULTS_DOORBELLS": str(folder / "doorbells"),
-        "PYTHONUNBUFFERED": "1",
-        **(environment or {}),
-    }
-    programs = [service("postgres", database), service("valkey", broker), *site(folder), _without_celery(), *more]
-    supervisor = Supervisor(folder, programs, os.environ | {leftovers.MARK: str(folder)})
-    try:
+    with ExitStack() as ending:
+        if not os.environ.get("FAULTS_KEEP"):
+            ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        for name, megabytes in (small or {}).items():
+            ending.enter_context(disks.mounted(folder / name, megabytes))
+        database = postgres.prepare(_copied(folder / "postgres"))
+        broker = valkey.prepare(folder / "valkey", durable=False)
+        port = free_port()
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "benchmarks.faults.settings",
+            "MEDIASEARCH_DATA": str(folder),
+            "DATABASE_URL": database.url,
+            "REDIS_URL": broker.url,
+            "BIND": f"127.0.0.1:{port}",
+            "FAULTS_MEDIASEARCH": json.dumps(dict(settings or {})),
+            "FAULTS_DOORBELLS": str(folder / "doorbells"),
+            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(folder / "tmp"),
+            **(environment or {}),
+        }
+        programs = [service("postgres", database), service("valkey", broker), *site(folder), _without_celery(), *more]
+        supervisor = Supervisor(folder, programs, os.environ | {leftovers.MARK: str(folder)})
+        ending.callback(leftovers.end, folder, hard=True)
+        ending.callback(supervisor.stop)
         supervisor.wait()
         answered(lambda: postgres.create_database(database.url), "PostgreSQL", folder / "logs" / "postgres.log")
         answered(lambda: valkey.ping(broker.url), "Valkey", folder / "logs" / "valkey.log")
@@ -107,11 +118,6 @@ def running(
         here = Site(folder, supervisor, port)
         here.start(*names)
         yield here
-    finally:
-        supervisor.stop()
-        leftovers.end(folder, hard=True)
-        if not os.environ.get("FAULTS_KEEP"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copied(folder: Path) -> Path:
@@ -119,7 +125,7 @@ def _copied(folder: Path) -> Path:
     if not (_TEMPLATE / "PG_VERSION").exists():
         _TEMPLATE.parent.mkdir(exist_ok=True)
         postgres.prepare(_TEMPLATE)
-    shutil.copytree(_TEMPLATE, folder, copy_function=shutil.copy2)
+    shutil.copytree(_TEMPLATE, folder, copy_function=shutil.copy2, dirs_exist_ok=True)
     if os.geteuid() == 0:
         for path in [folder, *folder.rglob("*")]:
             shutil.chown(path, postgres.ACCOUNT)

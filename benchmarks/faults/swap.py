@@ -96,7 +96,7 @@ def _change(seen: Changes, *, delete: bool) -> None:
     seen.made[Generation.objects.active().pk] = wanted
     seen.done += 1
     if delete:
-        generations.forget(before)
+        generations.forget(Generation.objects.get(pk=before.pk))
         seen.deleted += 1
 
 

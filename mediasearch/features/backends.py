@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from mediasearch import conf
 from mediasearch.conf import Spec
 from mediasearch.exceptions import CaptionerUnavailable, EncoderUnavailable, ImproperlySet
-from mediasearch.features.base import Captioner, Encoder
+from mediasearch.features.base import Captioner, Encoder, QueryEncoder
 
 _KEPT = 4
 """Two generations with two encoders each; a model that nobody uses any more gives its memory back."""
@@ -28,13 +29,20 @@ def captioner(spec: Mapping[str, Any]) -> Captioner:
     return _captioner(json.dumps(spec, sort_keys=True))
 
 
+def query_encoder() -> QueryEncoder:
+    """Return the query encoder of the settings, which remembers whether it was answered last time."""
+    return _query_encoder(json.dumps(conf.settings().query_encoder.as_dict(), sort_keys=True))
+
+
 @lru_cache(_KEPT)
 def _encoder(key: str) -> Encoder:
     try:
         loaded: Encoder = Spec.parse(json.loads(key), "ENCODER").load()
-    except ImproperlySet as error:
-        raise EncoderUnavailable(str(error)) from error
-    _ = loaded.fingerprint  # Loads the weights now, so that a fault shows before pictures are claimed.
+        _ = loaded.fingerprint  # Loads the weights now, so that a fault shows before pictures are claimed.
+    except EncoderUnavailable:
+        raise
+    except Exception as error:  # Whatever a plug-in raises: no picture has a part in it.
+        raise EncoderUnavailable(_reason(error)) from error
     return loaded
 
 
@@ -42,6 +50,18 @@ def _encoder(key: str) -> Encoder:
 def _captioner(key: str) -> Captioner:
     try:
         loaded: Captioner = Spec.parse(json.loads(key), "CAPTIONER").load()
-    except ImproperlySet as error:
-        raise CaptionerUnavailable(str(error)) from error
+    except CaptionerUnavailable:
+        raise
+    except Exception as error:
+        raise CaptionerUnavailable(_reason(error)) from error
     return loaded
+
+
+@lru_cache(_KEPT)
+def _query_encoder(key: str) -> QueryEncoder:
+    loaded: QueryEncoder = Spec.parse(json.loads(key), "QUERY_ENCODER").load()
+    return loaded
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ImproperlySet) else f"The model can't be loaded: {error!r}"

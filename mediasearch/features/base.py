@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mediasearch.exceptions import EncoderUnavailable
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -94,11 +96,18 @@ class Question:
 
 
 class QueryEncoder(Backend, ABC):
-    """Turns the words of a search into vectors, wherever the model may be."""
+    """Turns the words and pictures of a search into vectors, wherever the model may be."""
+
+    pictures: bool = False
+    """Can it encode pictures, or only words?"""
 
     @abstractmethod
     def encode_texts(self, question: Question, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors, shape (len(texts), dimensions), float32. Raises EncoderUnavailable."""
+
+    def encode_images(self, question: Question, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Return the same for RGB images of at most `wire.most_pixels`. Raises EncoderUnavailable."""
+        raise EncoderUnavailable("Searches with pictures are switched off here.")
 
 
 class Encoder(Backend, ABC):

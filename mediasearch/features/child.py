@@ -1,8 +1,8 @@
 """The process that opens files: ``python -m mediasearch.features.child``.
 
 It imports neither Django nor torch, knows no secret, lives under its own limits, and may die: `sandbox.Sandbox`
-starts another. Requests and answers travel over its standard input and output as frames: lengths, a JSON header,
-and bytes.
+starts another. One opens files, another reads words and is only given pixels. Requests and answers travel over its
+standard input and output as frames: lengths, a JSON header, and bytes.
 """
 
 from __future__ import annotations
@@ -10,18 +10,31 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import math
 import os
-import resource
+import shutil
 import struct
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mediasearch.exceptions import DecoderCrashed, ImageTooLarge, MediaSearchError, ReaderUnavailable
+from mediasearch.exceptions import (
+    DecoderCrashed,
+    ImageTooLarge,
+    MediaSearchError,
+    ReaderFailed,
+    ReaderUnavailable,
+)
+from mediasearch.features import confinement
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 LENGTHS = struct.Struct(">IQ")
+LEAVES = "leaves"
+"""In each answer: has something that was started been left behind, so that this child should be replaced?"""
 Answer = tuple[dict[str, Any], bytes]
 
 
@@ -49,24 +62,23 @@ def inspect(data: bytes, options: dict[str, Any]) -> Answer:
     """Hashes, size, metadata, and as payload a WebP thumbnail."""
     from mediasearch.features import hashing, images, metadata
 
-    limits = _limits(options)
-    opened = images.identify(data, limits)
-    found = asdict(metadata.read(opened))
-    found["taken_at"] = found["taken_at"] and found["taken_at"].isoformat()
     side = options["thumbnail_size"]
-    image = images.open_image(data, limits)
+    opened = images.open_file(data, _limits(options), 2 * side)
+    found = asdict(metadata.read(opened.file))
+    found["taken_at"] = found["taken_at"] and found["taken_at"].isoformat()
+    width, height = opened.size
     answer = {
         "content_hash": hashing.content_hash(data),
-        "perceptual_hash": hashing.perceptual_hash(image),
-        "mime_type": images.mime_type(opened),
+        "perceptual_hash": hashing.perceptual_hash(opened.image),
+        "mime_type": images.mime_type(opened.file),
         "byte_size": len(data),
-        "width": image.width,
-        "height": image.height,
+        "width": width,
+        "height": height,
         "metadata": found,
     }
-    image.thumbnail((side, side), reducing_gap=2.0)
+    opened.image.thumbnail((side, side), reducing_gap=2.0)
     thumbnail = io.BytesIO()
-    image.save(thumbnail, "WEBP", quality=80)
+    opened.image.save(thumbnail, "WEBP", quality=80)
     return answer, thumbnail.getvalue()
 
 
@@ -79,19 +91,45 @@ def verify(data: bytes, options: dict[str, Any]) -> Answer:
 
 
 def pixels(data: bytes, options: dict[str, Any]) -> Answer:
-    """The picture as raw RGB bytes, row by row, reduced to no less than `shortest_side`."""
+    """The picture as raw RGB bytes, row by row, reduced to no less than `shortest_side`; a long strip to its middle.
+
+    With `input_size`, in the proportion that a model needs that scales the shortest side to that.
+    """
     from mediasearch.features import images
 
-    image = images.open_image(data, _limits(options), options["shortest_side"])
+    side = options["shortest_side"]
+    opened = images.open_file(data, _limits(options), side)
+    image = opened.image
+    if input_size := options.get("input_size"):
+        image = images.in_proportion(image, opened.size, input_size)
+    return _raw(images.without_ends(image, side))
+
+
+def page(data: bytes, options: dict[str, Any]) -> Answer:
+    """The same for a reader of words: reduced to no less than `enough_pixels`, and whole."""
+    from mediasearch.features import images
+
+    limits = _limits(options)
+    width, height = images.identify(data, limits).size
+    factor = max(1, math.isqrt(width * height // options["enough_pixels"]))
+    return _raw(images.open_image(data, limits, max(1, min(width, height) // factor)))
+
+
+def _raw(image: Image.Image) -> Answer:
     return {"width": image.width, "height": image.height}, image.tobytes()
 
 
 def read(data: bytes, options: dict[str, Any]) -> Answer:
-    """The words in the picture."""
-    from mediasearch.features import images
+    """The words in a picture, of which `data` are the pixels."""
+    from PIL import Image
 
     reader = _reader(options["backend"], json.dumps(options["backend_options"]))
-    reading = reader.read(images.open_image(data, _limits(options)))
+    try:
+        reading = reader.read(Image.frombytes("RGB", (options["width"], options["height"]), data))
+    except (MediaSearchError, MemoryError):
+        raise
+    except Exception as error:  # Readers are plug-ins, and engines fail in their own ways.
+        raise ReaderFailed(f"The reader failed on this picture ({type(error).__name__}: {error}).") from error
     return {"text": reading.text, "words": [asdict(word) for word in reading.words]}, b""
 
 
@@ -111,7 +149,7 @@ def _limits(options: dict[str, Any]) -> Any:
 
 
 OPERATIONS: dict[str, Callable[[bytes, dict[str, Any]], Answer]] = {
-    operation.__name__: operation for operation in (inspect, verify, pixels, read)
+    operation.__name__: operation for operation in (inspect, verify, pixels, page, read)
 }
 
 
@@ -120,23 +158,38 @@ def answer(header: dict[str, Any], payload: bytes) -> Answer:
     try:
         return OPERATIONS[header["operation"]](payload, header["options"])
     except MemoryError:
-        error: Exception = ImageTooLarge("This image needs more memory than may be used to open it.")
+        return _told(ImageTooLarge("This image takes more memory than may be used for it. Upload a smaller copy."))
     except MediaSearchError as refusal:
-        error = refusal
+        return _told(refusal)
     except Exception as unexpected:
-        error = DecoderCrashed(f"This image could not be processed ({type(unexpected).__name__}: {unexpected}).")
+        reason = f"{type(unexpected).__name__}: {unexpected}"
+        return _told(DecoderCrashed(f"This image could not be processed ({reason})."))
+
+
+def _told(error: MediaSearchError) -> Answer:
     return {"error": type(error).__name__, "message": str(error)}, b""
 
 
 def main() -> None:
-    """Answer requests until the input closes. The one argument is the memory limit in bytes."""
-    memory = int(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Answer requests until the input closes.
+
+    The arguments: bytes of memory, seconds of processor time for a file, the parent's process id, and a folder for
+    temporary files, which is removed in the end.
+    """
+    memory, seconds, parent, folder = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    confinement.confine(memory)
+    confinement.adopt_orphans()
+    confinement.end_with(parent, folder)
+    os.environ["TMPDIR"] = folder
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # Libraries that print must not write into the frames.
-    while frame := read_frame(requests):
-        write_frame(answers, *answer(*frame))
+    try:
+        while frame := read_frame(requests):
+            confinement.allow(seconds)
+            header, payload = answer(*frame)
+            write_frame(answers, header | {LEAVES: confinement.left_processes()}, payload)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ allow-list of formats and limits that are checked before anything is decoded.
 from __future__ import annotations
 
 import io
+import math
+import resource
 import warnings
 from dataclasses import dataclass
 from typing import cast
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mediasearch.exceptions import FormatNotAllowed, ImageTooLarge, ImageUnreadable, MediaSearchError, NotAnImage
 
@@ -32,8 +34,19 @@ try:
 except ImportError:
     HEIC_READABLE = False
 else:
-    pillow_heif.register_heif_opener()
+    pillow_heif.register_heif_opener(decode_threads=1)
     HEIC_READABLE = True
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # As many as there are cores would each take memory of their own.
+
+_LONGEST = 65_535
+"""Pixels of one side, as in JPEG: each row takes memory beyond its pixels, and so does scaling a long one."""
+_BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 9}
+"""What opening takes at its worst, where it is more than the picture itself and one copy."""
+_OWN_BYTES = 60_000_000
+"""What the process takes before it opens anything."""
+_ROWS, _LONGEST_STRIP = 256, 8
+_ON_THEIR_SIDE = (5, 6, 7, 8)
+"""EXIF's orientations of pictures that are stored lying."""
 
 # What people upload by mistake, told by its first bytes, so that the message can say more than "not an image".
 _SIGNATURES = (
@@ -42,6 +55,10 @@ _SIGNATURES = (
     (b"PK\x03\x04", "This is an archive or an office document, not an image."),
     (b"\x1aE\xdf\xa3", "This is a video, not an image."),
     (b"%!PS", "PostScript files are not accepted. Save it as PNG."),
+)
+
+_NO_MEMORY = (
+    'Opening this image takes more memory than MEDIASEARCH["OPEN_MEMORY"] allows. Upload a smaller copy, or a JPEG.'
 )
 
 
@@ -54,25 +71,46 @@ class Limits:
     formats: tuple[str, ...] = FORMATS
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file with its picture."""
+
+    image: Image.Image
+    """The first frame as RGB, upright, transparency on white."""
+    size: tuple[int, int]
+    """Of the upright picture before it was reduced."""
+    file: Image.Image
+    """As Pillow opened it, with what the file says about itself."""
+
+
 def open_image(data: bytes, limits: Limits, shortest_side: int | None = None) -> Image.Image:
     """Return the first frame as RGB, upright, transparency on white.
 
     With `shortest_side` (pixels), a much larger picture is reduced on the way, but never below that size.
     Raises a subclass of Refused that says what is wrong with the file.
     """
+    return open_file(data, limits, shortest_side).image
+
+
+def open_file(data: bytes, limits: Limits, shortest_side: int | None = None) -> Opened:
+    """Return the same with what else is known of the file."""
+    image = identify(data, limits)
     try:
-        image = identify(data, limits)
+        size = image.size
         if shortest_side:
             image.draft("RGB", (shortest_side, shortest_side))
         image.load()
-        image = ImageOps.exif_transpose(image)
-        if shortest_side and (factor := min(image.size) // shortest_side) >= 2:
-            image = _eight_bit(image).reduce(factor)
-        return _flatten(_eight_bit(image))
-    except MediaSearchError:
-        raise
+        if image.getexif().get(ExifTags.Base.Orientation) in _ON_THEIR_SIDE:
+            size = size[1], size[0]
+        ImageOps.exif_transpose(image, in_place=True)
+        plain = _eight_bit(image)
+        if shortest_side and (factor := min(plain.size) // shortest_side) >= 2:
+            plain = plain.reduce(factor)
+        return Opened(_flatten(plain), size, image)
     except MemoryError:
-        raise ImageTooLarge("This image needs more memory than may be used to open it.") from None
+        raise ImageTooLarge(_NO_MEMORY) from None
+    except Image.DecompressionBombError:
+        raise _too_many_pixels(limits) from None
     except Exception as error:  # Pillow raises nearly every class there is on a damaged file.
         raise ImageUnreadable(f"This image is damaged or cut short ({_reason(error)}).") from error
 
@@ -92,15 +130,61 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=_openable(limits))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ImageTooLarge(
-            f"This image has more than {limits.max_pixels / 1e6:g} million pixels"
-            ' (MEDIASEARCH["MAX_PIXELS"]). Upload a smaller copy.'
-        ) from None
+        raise _too_many_pixels(limits) from None
     except UnidentifiedImageError:
         raise _refusal(data, limits) from None
     except Exception as error:  # Plugins fail on hostile headers in their own ways.
         raise ImageUnreadable(f"This image is damaged or cut short ({_reason(error)}).") from error
+    _check_size(image)
     return image
+
+
+def _check_size(image: Image.Image) -> None:
+    """Refuse what would take too much memory; some decoders that find none call the file damaged."""
+    if max(image.size) > _LONGEST:
+        raise ImageTooLarge(
+            f"This image is {max(image.size):,} pixels long; at most {_LONGEST:,} are accepted. Cut it into pieces."
+        )
+    allowed, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    needed = _OWN_BYTES + image.width * image.height * _BYTES_A_PIXEL.get(image.format or "", 8)
+    if allowed != resource.RLIM_INFINITY and needed > allowed:
+        raise ImageTooLarge(_NO_MEMORY)
+
+
+def _too_many_pixels(limits: Limits) -> ImageTooLarge:
+    return ImageTooLarge(
+        f"This image has more than {limits.max_pixels / 1e6:g} million pixels"
+        ' (MEDIASEARCH["MAX_PIXELS"]). Upload a smaller copy.'
+    )
+
+
+def in_proportion(image: Image.Image, size: tuple[int, int], input_size: int) -> Image.Image:
+    """Return a picture that was reduced from `size`, its longest side a pixel longer or shorter where need be.
+
+    Models scale the shortest side to `input_size` and cut the middle out of the other one; a reduced picture must give
+    that as many pixels as the whole one does, or the cut lies elsewhere (cosine .996 between their vectors).
+    """
+    short, long = sorted(image.size)
+    whole_short, whole_long = sorted(size)
+    aim = input_size * whole_long // whole_short
+    fitting = math.floor(short * whole_long / whole_short)
+    if input_size * fitting // short < aim:
+        fitting += 1
+    if fitting == long or short == whole_short:
+        return image
+    return image.resize((short, fitting) if image.width < image.height else (fitting, short), Image.Resampling.BICUBIC)
+
+
+def without_ends(image: Image.Image, shortest_side: int) -> Image.Image:
+    """Return the picture; of a long strip its middle, for scaled to a model's input it would fill any memory.
+
+    It is at most 8 times as long as wide, and not larger than a picture of 1 to 8 whose width is `shortest_side`.
+    """
+    width, height = image.size
+    short = min(image.size)
+    kept = max(1, min(_LONGEST_STRIP * short, _LONGEST_STRIP * shortest_side**2 // short))
+    left, top = max(0, (width - kept) // 2), max(0, (height - kept) // 2)
+    return image.crop((left, top, width - left, height - top)) if left or top else image
 
 
 def mime_type(image: Image.Image) -> str:
@@ -133,10 +217,13 @@ def _refusal(data: bytes, limits: Limits) -> MediaSearchError:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Bring deeper pixels to 8 bits by their range; Pillow alone would clip them to white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        deep = image.convert("F")
-        brightest = 65_535.0 if image.mode.startswith("I;16") else cast(tuple[float, float], deep.getextrema())[1]
+        brightest = 65_535.0 if image.mode.startswith("I;16") else cast(tuple[float, float], image.getextrema())[1]
         scale = 255 / brightest if brightest > 255 else 1.0
-        return deep.point(lambda value: value * scale + 0).convert("L")
+        grey = Image.new("L", image.size)
+        for top in range(0, image.height, _ROWS):  # At once it would take three times the memory.
+            strip = image.crop((0, top, image.width, min(top + _ROWS, image.height))).convert("F")
+            grey.paste(strip.point(lambda value: value * scale + 0).convert("L"), (0, top))
+        return grey
     if image.mode in ("1", "P", "PA", "LAB", "HSV", "CMYK", "YCbCr", "La", "RGBa"):
         return image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") or "transparency" in image.info else "RGB")
     return image
@@ -144,10 +231,11 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _flatten(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(ground, layer).convert("RGB")
-    return image.convert("RGB")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        ground = Image.new("RGB", layer.size, "white")
+        ground.paste(layer, mask=layer)
+        return ground
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _reason(error: Exception) -> str:

@@ -17,6 +17,8 @@ T = TypeVar("T")
 LONGEST = 5_000
 """Characters of one text that are kept."""
 MOST_KEYWORDS = 100
+YEARS = range(1_000, 9_999)
+"""What a database can hold in any time zone; cameras whose clock was never set say 0000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,14 @@ def _exif_date(date: str, offset: str) -> datetime | None:
             found = datetime.strptime(text, pattern)
         except ValueError:
             continue
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return _believable(found)
     return None
+
+
+def _believable(found: datetime) -> datetime | None:
+    if found.year not in YEARS:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _iptc(image: Image.Image) -> Metadata:
@@ -124,7 +132,7 @@ def _iso_date(value: Any) -> datetime | None:
         found = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return _believable(found)
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:

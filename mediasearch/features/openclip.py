@@ -95,6 +95,8 @@ class OpenClip(Encoder):
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         loaded = self._loaded
+        if loaded.model.visual is None:
+            raise EncoderUnavailable("The query worker encodes words only; its setting and this process's differ.")
         with loaded.torch.inference_mode():
             batch = loaded.torch.stack([loaded.preprocess(image) for image in images])
             features = loaded.model.encode_image(batch.to(loaded.device, loaded.dtype), normalize=True)

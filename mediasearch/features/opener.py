@@ -11,7 +11,11 @@ from mediasearch.exceptions import ImageTooLarge, StorageUnavailable
 from mediasearch.features.base import Reading, Word
 from mediasearch.features.sandbox import Budget, Sandbox
 
+DETAIL = 3
+"""How many times as large as the model's input a picture stays that is reduced: below, its vector moves."""
 _FILES_PER_READER = 200
+_ENOUGH_TO_READ = 12_000_000
+"""Pixels; a picture of four times as many, or more, is halved before its words are read."""
 
 
 def load(stream: BinaryIO) -> bytes:
@@ -30,7 +34,7 @@ def load(stream: BinaryIO) -> bytes:
 
 
 def verify(data: bytes) -> None:
-    """Return if the picture can be opened and decoded. Raises a subclass of Refused, or DecoderCrashed."""
+    """Return if the picture can be opened and decoded. Raises a subclass of Refused or of Troublesome."""
     _opener().call("verify", data, _limits())
 
 
@@ -39,10 +43,20 @@ def inspect(data: bytes) -> tuple[dict[str, Any], bytes]:
     return _opener().call("inspect", data, _limits() | {"thumbnail_size": conf.settings().thumbnail_size})
 
 
-def pixels(data: bytes, shortest_side: int) -> Image.Image:
-    """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels."""
-    answer, payload = _opener().call("pixels", data, _limits() | {"shortest_side": shortest_side})
+def pixels(data: bytes, shortest_side: int, *, input_size: int | None = None) -> Image.Image:
+    """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels.
+
+    With `input_size`, in the proportion that a model needs that scales the shortest side to so many pixels. Of a long
+    strip it is the middle.
+    """
+    wanted = {"shortest_side": shortest_side, "input_size": input_size}
+    answer, payload = _opener().call("pixels", data, _limits() | wanted)
     return Image.frombytes("RGB", (answer["width"], answer["height"]), payload)
+
+
+def for_model(data: bytes, input_size: int) -> Image.Image:
+    """Return the picture as a model sees best that looks at `input_size` pixels of its shortest side."""
+    return pixels(data, DETAIL * input_size, input_size=input_size)
 
 
 def read(data: bytes) -> Reading:
@@ -50,8 +64,9 @@ def read(data: bytes) -> Reading:
     spec = conf.settings().reader
     if spec is None:
         return Reading()
+    size, raw = _opener().call("page", data, _limits() | {"enough_pixels": _ENOUGH_TO_READ})
     options = {"backend": spec.backend, "backend_options": dict(spec.options)}
-    answer, _ = _reader().call("read", data, _limits() | options)
+    answer, _ = _reader().call("read", raw, size | options)
     return Reading(tuple(Word(w["text"], tuple(w["box"]), w["confidence"], w["line"]) for w in answer["words"]))
 
 
@@ -67,7 +82,7 @@ def _opener() -> Sandbox:
 
 def _reader() -> Sandbox:
     settings = conf.settings()
-    return _sandbox("read", Budget(settings.read_seconds, settings.read_memory, _FILES_PER_READER))
+    return _sandbox("read", Budget(settings.read_seconds, settings.read_memory, _FILES_PER_READER, gives_back=False))
 
 
 def _sandbox(purpose: str, budget: Budget) -> Sandbox:

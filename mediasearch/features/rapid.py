@@ -7,6 +7,7 @@ in two or three sizes. Detection accepts faint boxes: to recognise one is cheap,
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,8 @@ TALL = 1.5
 NOISY = 600_000
 """Pixels; a picture looked at with more is looked at in a middle size, too, where grain troubles detection less."""
 BORDER = 32
+LOWEST = 6
+"""Pixels; nothing can be written in a strip that is lower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class RapidOcr(TextReader):
     """Reads words with RapidOCR and the models that its wheel brings; nothing is downloaded.
 
     `threads` bounds the CPU threads. Lines below `minimum_confidence` (0 to 1) are dropped. Pictures are looked at with
-    at most `most_pixels`, and with a longest side of at least `smallest` and once more with `overview` pixels.
+    at most `most_pixels`, and with a longest side of at least `smallest` and once more with `overview` pixels. When
+    `seconds` of processor time are spent, lines that are left are not read: a page of a newspaper would take a minute.
     """
 
     def __init__(
@@ -65,12 +69,14 @@ class RapidOcr(TextReader):
         most_pixels: int = 1_000_000,
         smallest: int = 640,
         overview: int = 320,
+        seconds: float = 12.0,
     ) -> None:
         self.threads = threads
         self.minimum_confidence = minimum_confidence
         self.most_pixels = most_pixels
         self.smallest = smallest
         self.overview = overview
+        self.seconds = seconds
 
     def check(self) -> list[Problem]:
         missing = [name for name in ("rapidocr", "onnxruntime") if find_spec(name) is None]
@@ -80,9 +86,15 @@ class RapidOcr(TextReader):
         return [Problem(message, hint=f"Run: {INSTALL}", name="reader-missing")]
 
     def read(self, image: Image.Image) -> Reading:
+        if min(image.size) < LOWEST:
+            return Reading()
         found: list[_Found] = []
+        _ = self._engine  # Loaded before the clock runs.
+        end = time.process_time() + self.threads * self.seconds
         for scale in self._scales(*image.size):
             for quad in self._detect(image, scale):
+                if time.process_time() > end:
+                    break
                 if not any(_covers(other.quad, quad) and other.confidence >= 0.9 for other in found):
                     found.append(self._recognise(image, quad))
         lines = [Line(words) for f in found if (words := quad_words(f.text, f.quad, image.size, f.confidence))]
@@ -92,6 +104,7 @@ class RapidOcr(TextReader):
     def _scales(self, width: int, height: int) -> Iterator[float]:
         longest = max(width, height)
         main = min(3.0, max(1.0, self.smallest / longest), (self.most_pixels / (width * height)) ** 0.5)
+        main = min(main, self.most_pixels / (2 * BORDER * longest))  # The border of a long strip has pixels, too.
         yield main
         if main**2 * width * height > NOISY:
             yield 0.6 * main

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mediasearch.exceptions import DecoderCrashed, ReaderUnavailable, Refused
+from mediasearch.exceptions import ReaderUnavailable
 from mediasearch.features.base import Problem, Reading, TextReader, Word
 from mediasearch.features.lexemes import fold, join_words, lexemes
 
@@ -179,8 +179,8 @@ class Combined(TextReader):
 
     `readers` are dotted paths, {"BACKEND": ..., "OPTIONS": {...}} mappings, or readers; the first ones should be the
     best, for the others' words come after theirs. The default is RapidOCR and tesseract. A reader that is not installed
-    is left out, as is one that fails on a picture; where that leaves none, `read` raises ReaderUnavailable, or the
-    Refused (ReaderTimeout, DecoderCrashed) that speaks of this picture.
+    is left out, as is one that fails on a picture, in whichever way; where that leaves none, `read` raises
+    ReaderUnavailable, or what speaks of this picture, such as ReaderTimeout.
     """
 
     def __init__(self, readers: Sequence[str | Mapping[str, Any] | TextReader] | None = None) -> None:
@@ -195,11 +195,11 @@ class Combined(TextReader):
 
     def read(self, image: Image.Image) -> Reading:
         words: list[Word] = []
-        failures: list[ReaderUnavailable | Refused | DecoderCrashed] = []
+        failures: list[Exception] = []
         for reader in self.readers:
             try:
                 words = added(words, reader.read(image).words)
-            except (ReaderUnavailable, Refused, DecoderCrashed) as failure:
+            except Exception as failure:  # Engines fail in their own ways; another one may yet read this picture.
                 failures.append(failure)
         if len(failures) == len(self.readers):
             of_this_picture = (failure for failure in failures if not isinstance(failure, ReaderUnavailable))

@@ -1,14 +1,15 @@
 """Open untrusted files in a process that can be killed.
 
 A Sandbox owns one long-lived `mediasearch.features.child`, started when first needed and replaced after a crash, a
-time-out, or a number of files. `subprocess` and not `multiprocessing`: Celery's pool processes are daemons and may
-not have children of the latter kind.
+time-out, a number of files, or one that left processes behind. `subprocess` and not `multiprocessing`: Celery's pool
+processes are daemons and may not have children of the latter kind.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from mediasearch import exceptions
-from mediasearch.features.child import read_frame, write_frame
+from mediasearch.features.child import LEAVES, read_frame, write_frame
 
 logger = logging.getLogger(__name__)
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TESSDATA_PREFIX", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TESSDATA_PREFIX", "LD_LIBRARY_PATH")
 _ONE_THREAD = {"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "8000000", "MALLOC_ARENA_MAX": "2"}
+"""For glibc, whose rule of its own would keep the memory of a large picture, and in pieces."""
+_PROCESSOR_TIME = 2
+"""Seconds of processor time for each second of the budget: two threads may work all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,12 @@ class Budget:
 
     seconds: float = 20.0
     """Wall clock for one file."""
-    memory: int = 1_500_000_000
-    """Bytes of address space."""
+    memory: int = 550_000_000
+    """Bytes that it may allocate."""
     files: int = 500
     """Requests after which the child is replaced, so that leaks stay small."""
+    gives_back: bool = True
+    """Does the memory of a picture go back to the system after it? An engine would take half as long again."""
 
 
 class Sandbox:
@@ -47,14 +54,15 @@ class Sandbox:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
+        self._folder = ""
         self._owner = 0
         self._served = 0
 
     def call(self, operation: str, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Carry out an operation of `child.OPERATIONS` on the bytes of one file.
 
-        Raises the Refused or Unavailable that the child answered; DecoderCrashed when it died or took too long;
-        SandboxUnavailable when it can't be started.
+        Raises what the child answered, a Refused, Troublesome or Unavailable; a Troublesome when it died or took too
+        long; SandboxUnavailable when it can't be started.
         """
         with self._lock:
             process = self._ready()
@@ -66,26 +74,29 @@ class Sandbox:
             finally:
                 alarm.cancel()
             if answer is None:
-                raise self._crashed(expired.is_set())
+                raise self._crashed(operation, expired.is_set())
+            header, payload = answer
             self._served += 1
-            if self._served >= self.budget.files:
+            if header.pop(LEAVES) or self._served >= self.budget.files:
                 self.close()
-        header, payload = answer
         if name := header.get("error"):
             raise getattr(exceptions, name)(header["message"])
         return header, payload
 
-    def close(self) -> None:
-        """End the child; the next call starts another."""
+    def close(self) -> int:
+        """End the child; the next call starts another. Returns how it ended, as `subprocess` has it."""
+        code = 0
         if self._process is not None and self._errors is not None:
             if self._owner == os.getpid():
                 _kill(self._process)
-                self._process.wait()
+                code = self._process.wait()
+                shutil.rmtree(self._folder, ignore_errors=True)
             for stream in (self._process.stdin, self._process.stdout, self._errors):
                 if stream is not None:
                     with suppress(BrokenPipeError):
                         stream.close()
         self._process = self._errors = None
+        return code
 
     def _ready(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
@@ -96,12 +107,16 @@ class Sandbox:
 
     def _start(self) -> None:
         package_root = str(Path(exceptions.__file__).resolve().parent.parent)
-        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        environment |= _ONE_THREAD | {"PYTHONPATH": os.pathsep.join([package_root, *filter(None, sys.path)])}
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | _ONE_THREAD
+        environment |= {"PYTHONPATH": os.pathsep.join([package_root, *filter(None, sys.path)])}
+        if self.budget.gives_back:
+            environment |= _GIVING_BACK
+        budget = (str(self.budget.memory), str(_PROCESSOR_TIME * self.budget.seconds))
         try:
+            self._folder = tempfile.mkdtemp(prefix="mediasearch-")
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
             self._process = subprocess.Popen(
-                [_python(), "-P", "-m", "mediasearch.features.child", str(self.budget.memory)],
+                [_python(), "-P", "-m", "mediasearch.features.child", *budget, str(os.getpid()), self._folder],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -109,6 +124,7 @@ class Sandbox:
                 start_new_session=True,
             )
         except OSError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise exceptions.SandboxUnavailable(
                 f"The process that opens files could not be started: {error}."
             ) from error
@@ -131,17 +147,22 @@ class Sandbox:
         expired.set()
         _kill(process)
 
-    def _crashed(self, expired: bool) -> exceptions.MediaSearchError:
+    def _crashed(self, operation: str, expired: bool) -> exceptions.MediaSearchError:
         served, said = self._served, self._last_words()
-        self.close()
-        reason = "time-out" if expired else said or "no message"
+        died_of = _signal_name(-self.close())
+        expired = expired or died_of == "SIGXCPU"
+        reason = "time-out" if expired else died_of or said or "no message"
         extra = {"event": "child-killed", "reason": reason, "expired": expired, "served": served}
         logger.warning("A file killed the process that opened it (%s).", reason, extra=extra)
-        if expired:
-            return exceptions.DecoderCrashed(f"Opening this file took more than {self.budget.seconds:g} seconds.")
         if not served and "ModuleNotFoundError" in said:
             return exceptions.SandboxUnavailable(f"The process that opens files can't start: {said}")
-        return exceptions.DecoderCrashed("The process that opened this file died.")
+        if operation == "read":
+            if expired:
+                return exceptions.ReaderTimeout(f"Reading this picture took more than {self.budget.seconds:g} seconds.")
+            return exceptions.ReaderFailed(f"The process that read this picture died ({reason}).")
+        if expired:
+            return exceptions.DecoderTimeout(f"Opening this file took more than {self.budget.seconds:g} seconds.")
+        return exceptions.DecoderCrashed(f"The process that opened this file died ({reason}).")
 
     def _last_words(self) -> str:
         assert self._errors is not None
@@ -153,6 +174,12 @@ class Sandbox:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # Its session: an engine that it started goes too.
+
+
+def _signal_name(number: int) -> str:
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return ""
 
 
 def _python() -> str:

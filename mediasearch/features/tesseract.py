@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from mediasearch.exceptions import DecoderCrashed, ReaderTimeout, ReaderUnavailable
+from mediasearch.exceptions import ReaderFailed, ReaderTimeout, ReaderUnavailable
 from mediasearch.features.base import Problem, Reading, TextReader, Word
 from mediasearch.features.lexemes import join_words
 from mediasearch.features.reading import Line, added, in_reading_order, legible, padded, resized, word_at
@@ -22,6 +24,8 @@ SPARSE = 11
 FAINT = 30
 """Of 100: what is read with less confidence is dropped even from a line that is read well."""
 BORDER = 24
+_ANSWERS_IN = 10.0
+_LANGUAGE = re.compile(r"[\w/+-]+")
 
 
 class Tesseract(TextReader):
@@ -107,10 +111,12 @@ class Tesseract(TextReader):
             )
         except pytesseract.TesseractNotFoundError as error:
             raise self._not_found() from error
+        except SystemExit as error:  # pytesseract ends the process for a version that it can't make out.
+            raise ReaderUnavailable(f"The program {self.command} is no tesseract of use: {error}.") from error
         except pytesseract.TesseractError as error:
             if "load any languages" in error.message:
                 raise ReaderUnavailable(f"tesseract's data for {languages} is damaged: install it again.") from error
-            raise DecoderCrashed(f"tesseract failed on this picture: {error.message or error.status}") from error
+            raise ReaderFailed(f"tesseract failed on this picture: {error.message or error.status}") from error
         except RuntimeError as error:
             raise ReaderTimeout(f"tesseract took more than {self.timeout:g} s over this picture.") from error
         except OSError as error:
@@ -131,12 +137,15 @@ class Tesseract(TextReader):
         return self._usable
 
     def _installed(self) -> list[str]:
-        pytesseract = self._pytesseract()
+        """Return the languages that have data; pytesseract would wait for ever. Raises ReaderUnavailable."""
         try:
-            names: list[str] = pytesseract.get_languages()
-        except (pytesseract.TesseractNotFoundError, OSError) as error:
+            asked = subprocess.run([self.command, "--list-langs"], capture_output=True, text=True, timeout=_ANSWERS_IN)
+        except subprocess.TimeoutExpired as error:
+            raise ReaderUnavailable(f"The program {self.command} hangs when asked for its languages.") from error
+        except OSError as error:
             raise self._not_found() from error
-        return names
+        said = (line.strip() for line in (asked.stdout + asked.stderr).splitlines())
+        return [line for line in said if _LANGUAGE.fullmatch(line)]
 
     def _pytesseract(self) -> Any:
         try:

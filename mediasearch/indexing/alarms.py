@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 
+from mediasearch import conf
 from mediasearch.indexing import doorbell
 from mediasearch.indexing.figures import Alarm, GenerationStatus, StageStatus
 from mediasearch.models import Generation
@@ -18,7 +19,13 @@ LONG_QUIET = 300.0
 
 def alarms(stages: Sequence[StageStatus], generations: Sequence[GenerationStatus], assets: int) -> list[Alarm]:
     """Return what is wrong, the most urgent first."""
-    return [*_silent(stages), *_paused(stages), *_no_generation(generations, assets), *_failed(stages)]
+    return [
+        *_silent(stages),
+        *_paused(stages),
+        *_no_generation(generations, assets),
+        *_index(generations),
+        *_failed(stages),
+    ]
 
 
 def _silent(stages: Sequence[StageStatus]) -> Iterable[Alarm]:
@@ -63,6 +70,14 @@ def _no_generation(generations: Sequence[GenerationStatus], assets: int) -> Iter
             "There are images, but no active generation of vectors: searches find texts alone. Start"
             " `celery -A yoursite worker -Q mediasearch.embed`, or run `manage.py mediasearch_reindex`.",
         )
+
+
+def _index(generations: Sequence[GenerationStatus]) -> Iterable[Alarm]:
+    """Told where searches suffer: those of up to EXACT_SCOPE pictures use no index."""
+    for g in generations:
+        if g.flaws and g.state == Generation.State.ACTIVE and g.images > conf.settings().exact_scope:
+            remedy = "Searches are slow until `manage.py mediasearch_indexes --repair` has mended it."
+            yield Alarm("index", " ".join([*g.flaws, remedy]))
 
 
 def _failed(stages: Sequence[StageStatus]) -> Iterable[Alarm]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import Error
 
 from mediasearch import conf
-from mediasearch.exceptions import Unavailable
-from mediasearch.indexing import ledger
+from mediasearch.exceptions import DatabaseFull, Unavailable
+from mediasearch.indexing import ledger, outage, owners
 from mediasearch.indexing.lanes import patiently
 from mediasearch.indexing.ledger import Claim
 from mediasearch.indexing.stages import WORKS, Work
@@ -24,6 +25,9 @@ from mediasearch.models import Asset, Stage
 logger = logging.getLogger(__name__)
 SIGN_EVERY = 10.0
 """Seconds after which a batch that goes on renews its lease, which is also what shows that somebody is at it."""
+
+_down: set[Stage] = set()
+"""Stages whose model failed on a picture of our own when it was last asked in this process."""
 
 
 class Batch:
@@ -37,6 +41,7 @@ class Batch:
         self.alone = any(claim.suspect for claim in self.claims)
         self._values: list[Any] = []
         self._fault: Exception | None = None
+        self._down: Unavailable | None = None
         self._started = self._renewed = time.monotonic()
 
     def open(self) -> None:
@@ -45,8 +50,11 @@ class Batch:
 
     def compute(self) -> None:
         """Run the model."""
-        self.keep()
-        self._attempt(lambda: self.work.compute(self.claims, self._values))
+        if self._fault is None:
+            self.keep()
+            with owners.computing(self.claims[0].token if self.claims else None):
+                self._attempt(lambda: self.work.compute(self.claims, self._values))
+                self._look_at_the_model()
 
     def keep(self) -> None:
         """Extend the lease now and then, long before it is over."""
@@ -60,23 +68,27 @@ class Batch:
 
     def settle(self) -> int:
         """Write what was computed, or what went wrong; return how many jobs were done. May be called again."""
-        if isinstance(self._fault, Unavailable):
-            ledger.release(self.claims, str(self._fault))
-            pause([self.work.stage], self._fault)
-            return 0
         if self._fault is None:
             try:
-                return self._write()
-            except (OperationalError, InterfaceError):
-                raise  # The database's fault, and not these results'.
-            except DatabaseError as error:
+                with telling_of_full(self.work.stage):
+                    return self._write()
+            except Exception as error:
+                if isinstance(error, Error) and outage.passes(error):
+                    raise  # The database's fault, and not these results'.
+                logger.exception("What %s came to can't be stored.", self.work.stage)
                 self._fault = error
-        ledger.suspect(self.claims, f"{type(self._fault).__name__}: {self._fault}")
+        if isinstance(self._fault, Unavailable):
+            ledger.release(self.claims, str(self._fault), suspect=self._down is not None)
+        else:
+            ledger.suspect(self.claims, f"{type(self._fault).__name__}: {self._fault}")
+        if down := self._fault if isinstance(self._fault, Unavailable) else self._down:
+            pause([self.work.stage], down)
         return 0
 
     def _write(self) -> int:
         done = ledger.settle(self.claims, self._values, self.work.write)
-        ledger.resume(self.work.stage)
+        if not any(isinstance(value, Unavailable) for value in self._values):
+            ledger.resume(self.work.stage)
         stage, claimed, seconds = str(self.work.stage), len(self.claims), time.monotonic() - self._started
         fields = {
             "event": "batch", "stage": stage, "generation": self.claims[0].generation if self.claims else None,
@@ -90,24 +102,58 @@ class Batch:
             return
         try:
             self._values = step()
-        except (OperationalError, InterfaceError):
-            raise
         except Unavailable as fault:
             self._fault = fault
         except Exception as fault:  # An encoder is a plug-in: whatever it raises is met like a crash, one by one.
+            if isinstance(fault, Error) and outage.passes(fault):
+                raise
             logger.exception("%s failed on a batch of %d.", self.work.stage, len(self.claims))
             self._fault = fault
+
+    def _look_at_the_model(self) -> None:
+        """Find out whether a model that failed does so on a picture of our own, too: then it is down.
+
+        Whoever was alone with it when it went down has done that, and pays for it; all others come again alone.
+        """
+        stage = self.work.stage
+        if self._fault is None:
+            _down.discard(stage)
+        if self._fault is None or isinstance(self._fault, Unavailable):
+            return
+        try:
+            self.work.probe(self.claims)
+            _down.discard(stage)
+        except Exception as error:
+            if isinstance(error, Error) and outage.passes(error):
+                raise
+            self._down = Unavailable(f"The model fails on whatever it is given: {type(error).__name__}: {error}")
+            if not self.alone or stage in _down:
+                self._fault = self._down
+            _down.add(stage)
 
 
 def take(stage: Stage) -> Batch | None:
     """Claim a batch of a stage and open it; None where nothing is due."""
     work = WORKS[stage]
-    claims = ledger.claim(stage, work.batch or conf.settings().batch_size)
+    with telling_of_full(stage):
+        claims = ledger.claim(stage, work.batch or conf.settings().batch_size)
     if not claims:
         return None
-    batch = Batch(work, claims)
+    batch = patiently(lambda: Batch(work, claims))
     patiently(batch.open)
     return batch
+
+
+@contextmanager
+def telling_of_full(stage: Stage) -> Iterator[None]:
+    """Pause a stage while the database is full, if there is still room for saying so."""
+    try:
+        yield
+    except Error as error:
+        if outage.is_full(error):
+            with suppress(Error):
+                pause([stage], DatabaseFull(f"PostgreSQL has no room: {error}".strip()))
+        raise
 
 
 def pause(stages: Sequence[Stage], fault: Unavailable) -> None:

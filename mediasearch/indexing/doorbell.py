@@ -15,9 +15,7 @@ import time
 from collections.abc import Iterable
 
 from celery import current_app
-from celery.exceptions import CeleryError
 from django.db import connections, router, transaction
-from kombu.exceptions import KombuError
 
 from mediasearch import conf
 from mediasearch.features import remote
@@ -134,7 +132,7 @@ def _publish(queue: str) -> None:
     try:
         task, arguments = (WARM, []) if queue == QUERY else (DRAIN, [queue])
         current_app.send_task(task, arguments, queue=queue, expires=EXPIRES, retry=False, ignore_result=True)
-    except (CeleryError, KombuError, OSError) as error:
+    except Exception as error:  # Whatever a broker's client raises: a thread that ended would never ring again.
         logger.warning(
             "The broker did not take a doorbell for %s (%s); the sweep will ring again. Is CELERY_BROKER_URL right?",
             queue,

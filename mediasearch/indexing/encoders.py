@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features import backends
@@ -43,6 +45,8 @@ def warm_active(*, texts_only: bool) -> None:
             if texts_only:
                 encoder.forget_images()
             encoder.encode_texts(["a picture"])
+        if not texts_only:
+            pair.image.encode_images([Image.new("RGB", (64, 64))])
 
 
 def captioner() -> Captioner | None:

@@ -13,6 +13,7 @@ ALARMS = {
     "silent": _("Work is due, and nobody does it"),
     "paused": _("Something that a stage needs is down; the stage rests, and goes on by itself"),
     "no-generation": _("There are images, and no vectors that searches could use"),
+    "index": _("An index is missing or broken, and searches are slow"),
     "failed": _("Jobs have failed for good"),
 }
 """The kinds of alarm."""
@@ -69,6 +70,8 @@ class GenerationStatus:
     recall_at: int | None
     measured_at: str | None
     """The recall of its index as last measured, among so many results, and when; None: not measured."""
+    flaws: list[str]
+    """What is wrong with its indexes, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

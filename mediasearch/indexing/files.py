@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from django.db import connections, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from mediasearch.exceptions import FileMissing, MediaSearchError, StorageUnavailable
 from mediasearch.features import opener
@@ -15,13 +15,16 @@ from mediasearch.sources import registry
 
 AHEAD = 4
 """Files that are read at once: a remote storage answers each of them slowly, and several as soon as one."""
+TRIES = 3
+"""How often a file that comes alone is read, before the storage's fault is told from its own."""
 
 
 def read_ahead(assets: Sequence[Asset]) -> Iterator[tuple[Asset, bytes | MediaSearchError]]:
     """Yield each asset with the bytes of its file, in order, or with the error that reading it met."""
+    tries = TRIES if len(assets) == 1 else 1
     if len(assets) < 2 or transaction.get_connection().in_atomic_block:
         # A thread has a connection of its own, which sees nothing of a transaction that is still open.
-        yield from ((asset, _bytes_or_error(asset)) for asset in assets)
+        yield from ((asset, _bytes_or_error(asset, tries)) for asset in assets)
         return
     with ThreadPoolExecutor(AHEAD, "mediasearch-files") as pool:
         coming: deque[Future[bytes | MediaSearchError]] = deque()
@@ -38,9 +41,11 @@ def _in_thread(asset: Asset) -> bytes | MediaSearchError:
         connections.close_all()  # A source may have asked the database where its file is.
 
 
-def _bytes_or_error(asset: Asset) -> bytes | MediaSearchError:
+def _bytes_or_error(asset: Asset, tries: int = 1) -> bytes | MediaSearchError:
     try:
         return read(asset)
+    except StorageUnavailable as error:
+        return error if tries == 1 else _bytes_or_error(asset, tries - 1)
     except MediaSearchError as error:
         return error
 
@@ -52,5 +57,7 @@ def read(asset: Asset) -> bytes:
             return opener.load(stream)
     except FileNotFoundError as error:
         raise FileMissing(f"The storage has no file for this image ({error}).") from error
-    except OSError as error:
+    except (MediaSearchError, DatabaseError, InterfaceError):
+        raise
+    except Exception as error:  # Remote storages raise what their own libraries do.
         raise StorageUnavailable(f"The file storage does not answer: {error}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef
@@ -13,13 +14,14 @@ from mediasearch.conf import Spec
 from mediasearch.exceptions import MediaSearchError, NotReady
 from mediasearch.features import backends
 from mediasearch.features.base import Encoder
-from mediasearch.indexing import doorbell, encoders
+from mediasearch.indexing import construction, doorbell, encoders, indexes
+from mediasearch.indexing.watching import Report, Step
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
 
 logger = logging.getLogger(__name__)
 LOCK = 0x6D656467
-M, EF_CONSTRUCTION = 16, 128
-FIELDS = ("image", "caption")
+PATIENCE = 60.0
+"""Seconds that a deletion waits for transactions which may still use what it deletes."""
 _CHUNK = 1_000
 
 
@@ -60,6 +62,7 @@ def create(image: Spec | None = None, caption: Spec | None = None) -> Generation
         encoder=image.as_dict(),
         fingerprint=pair.image.fingerprint,
         dimensions=pair.image.dimensions,
+        input_size=pair.image.input_size,
         languages=_listed(pair.image),
         caption_encoder=caption_spec,
         caption_fingerprint=pair.caption.fingerprint,
@@ -79,8 +82,13 @@ def building(image: Spec | None = None, caption: Spec | None = None) -> Generati
 
 
 def reopen(generation: Generation) -> Generation:
-    """Have a retired generation catch up with what changed since; new uploads are embedded for it again."""
-    Generation.objects.filter(pk=generation.pk, state=Generation.State.RETIRED).update(state=Generation.State.BUILDING)
+    """Have a retired generation catch up with what changed since; new uploads are embedded for it again.
+
+    Raises MediaSearchError where its deletion was begun.
+    """
+    retired = Generation.objects.filter(pk=generation.pk, state=Generation.State.RETIRED, retired_at__isnull=False)
+    if not retired.update(state=Generation.State.BUILDING):
+        raise MediaSearchError(f"Generation {generation.pk} can't be gone back to: it is being deleted.")
     generation.refresh_from_db()
     owe_all(generation)
     return generation
@@ -145,62 +153,70 @@ def cancel(generation: Generation) -> None:
     forget(generation)
 
 
-def forget(generation: Generation) -> None:
-    """Delete a generation with its indexes, jobs and vectors, some at a time.
+def forget(generation: Generation, report: Report | None = None) -> None:
+    """Delete a generation with its indexes, jobs and vectors, some at a time; broken off, it goes on when called again.
 
-    Raises MediaSearchError if it is the active one.
+    Raises MediaSearchError if it is the active one, and NotReady while somebody may still use it.
     """
     known = Generation.objects.filter(pk=generation.pk)
-    # New uploads must owe it nothing while its rows are deleted.
-    if not known.exclude(state=Generation.State.ACTIVE).update(state=Generation.State.RETIRED) and known.exists():
+    if known.filter(state=Generation.State.ACTIVE).exists():
         raise MediaSearchError(f"Generation {generation.pk} is active: searches need it.")
+    # Without the date of its retirement it can't be reopened. New uploads owe it nothing while its rows are deleted.
+    if not known.filter(state=generation.state).update(state=Generation.State.RETIRED, retired_at=None):
+        raise NotReady(f"Generation {generation.pk} is {generation.state} no more: look again.")
+    _outlive_others(generation)
     drop_indexes(generation)
-    for model in (Job, Embedding):
-        rows = model._default_manager.filter(generation=generation)
-        while ids := list(rows.values_list("pk", flat=True)[:_CHUNK]):
-            model._default_manager.filter(pk__in=ids).delete()
+    total, deleted = generation.embeddings.count(), 0
+    for rows in (Job.objects.filter(generation=generation), Embedding.objects.filter(generation=generation)):
+        last = 0
+        while ids := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_CHUNK]):
+            rows.filter(pk__in=ids).delete()
+            last = ids[-1]
+            if report and rows.model is Embedding:
+                deleted += len(ids)
+                report(Step(f"Deleting generation {generation.pk}", deleted, total))
     with transaction.atomic(using=_database()):
-        # Waits for uploads that began before it was retired, and owe it something.
-        last = known.select_for_update().first()
-        if last is not None and last.state != Generation.State.RETIRED:
-            raise MediaSearchError(f"Generation {generation.pk} came into use while it was deleted: build it again.")
-        if last is not None:
-            last.delete()
+        # The row is asked for, not the copy in memory: one that came into use meanwhile stays.
+        row = known.select_for_update().filter(state=Generation.State.RETIRED, retired_at=None).first()
+        if row is None and known.exists():
+            raise NotReady(f"Generation {generation.pk} came into use while it was deleted: build it again.")
+        if row is not None:
+            row.delete()
 
 
-def index_name(generation_id: int, field: str) -> str:
-    return f"mediasearch_hnsw_{int(generation_id)}_{field}"
-
-
-def build_indexes(generation: Generation) -> None:
-    """Build the HNSW index of each vector field, CONCURRENTLY; one that a failed build left invalid is replaced."""
-    connection = connections[_database()]
-    if connection.in_atomic_block:
-        raise MediaSearchError("An index can't be built CONCURRENTLY inside a transaction.")
-    table = Embedding._meta.db_table
-    for field, dimensions in (("image", generation.dimensions), ("caption", generation.caption_dimensions)):
-        name = index_name(generation.pk, field)
-        with connection.cursor() as cursor:
+def _outlive_others(generation: Generation) -> None:
+    """Wait until every transaction has ended that may have seen a generation as it was before."""
+    with connections[_database()].cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+        end = time.monotonic() + PATIENCE
+        while True:
             cursor.execute(
-                "SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = %s", [name]
+                "SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < %s",
+                [now],
             )
-            if (found := cursor.fetchone()) and found[0]:
-                continue
-            if found:
-                cursor.execute(f"DROP INDEX CONCURRENTLY {name}")
-            # Integers, not parameters: a planner that sees `$1` can't prove that the partial index applies.
-            cursor.execute(
-                f"CREATE INDEX CONCURRENTLY {name} ON {table}"
-                f" USING hnsw (({field}::halfvec({int(dimensions)})) halfvec_ip_ops)"
-                f" WITH (m = {M}, ef_construction = {EF_CONSTRUCTION}) WHERE generation_id = {int(generation.pk)}"
-            )
+            (since,) = cursor.fetchone()
+            if since is None:
+                return
+            if time.monotonic() > end:
+                raise NotReady(
+                    f"A transaction that is open since {since:%Y-%m-%d %H:%M:%S %Z} may still use generation"
+                    f" {generation.pk}. Run this again when it has ended."
+                )
+            time.sleep(0.1)
+
+
+def build_indexes(generation: Generation, report: Report | None = None) -> None:
+    """Have the HNSW index of each vector field as it should be, built CONCURRENTLY."""
+    for index in indexes.wanted(generation):
+        construction.build(index, report)
 
 
 def drop_indexes(generation: Generation) -> None:
-    """Drop a generation's HNSW indexes."""
-    with connections[_database()].cursor() as cursor:
-        for field in FIELDS:
-            cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(generation.pk, field)}")
+    """Drop a generation's HNSW indexes, and what rebuilding them left."""
+    names = {index.name for index in indexes.wanted(generation)}
+    construction.drop(one.name for one in indexes.found().values() if any(one.belongs_to(name) for name in names))
 
 
 def _lock() -> None:

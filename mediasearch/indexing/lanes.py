@@ -13,7 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import Error, connections, transaction
+
+from mediasearch.indexing import outage
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -73,8 +75,8 @@ def patiently(task: Callable[[], T]) -> T:
     while True:
         try:
             return task()
-        except (OperationalError, InterfaceError) as error:
-            if transaction.get_connection().in_atomic_block:
+        except Error as error:
+            if transaction.get_connection().in_atomic_block or not outage.passes(error):
                 raise
             logger.warning("The database does not take results (%s); trying again in %.1f s.", error, wait)
             connections.close_all()

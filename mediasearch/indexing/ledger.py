@@ -6,7 +6,6 @@ Every time in here is the database's own, so that a worker's clock is no part of
 from __future__ import annotations
 
 import logging
-import random
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -20,15 +19,10 @@ from django.db.models.functions import Now
 
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
-from mediasearch.indexing import doorbell
+from mediasearch.indexing import clock, doorbell, losses, owners
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 
 logger = logging.getLogger(__name__)
-FIRST_DELAY, LONGEST_DELAY = 10.0, 600.0
-REST = timedelta(seconds=15)
-"""How long a stage pauses before something that was down is tried again."""
-GRACE = timedelta(seconds=15)
-"""How long after the database server's start leases are not ended: who held them may still have results to write."""
 SWEEP_LOCK = 0x6D656469
 _SWEPT_AT_ONCE = 500
 _TRIES = 3
@@ -89,7 +83,7 @@ def _most_urgent(stage: Stage) -> tuple[bool, int | None] | None:
 
 
 def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> list[Claim]:
-    token = uuid.uuid4()
+    token = owners.token()
     table, pauses = Job._meta.db_table, Pause._meta.db_table
     with connections[_database()].cursor() as cursor:
         cursor.execute(
@@ -132,8 +126,8 @@ def settle(
 ) -> int:
     """Write results and what became of their jobs, in one transaction; return how many were done.
 
-    A result is a value for `write`, a Skip, or the error that the stage met. What is no longer ours, because its
-    lease ended or its input changed, is dropped.
+    A result is a value for `write`, a Skip, or the error that the stage met; one that is nobody's fault gives the claim
+    back, to come again alone. What is no longer ours, because its lease ended or its input changed, is dropped.
     """
     with transaction.atomic(using=_database()):
         # Assets before jobs, as whoever saves an asset locks them: two orders would be a deadlock.
@@ -150,6 +144,9 @@ def settle(
             if isinstance(result, Skip):
                 _close([c], Job.State.SKIPPED, result.reason)
                 outcomes["skipped"] += 1
+            elif isinstance(result, Unavailable):
+                release([c], str(result), suspect=True)
+                _log_error(c, result, final=False)
             elif isinstance(result, MediaSearchError):
                 final = isinstance(result, Refused) or c.attempts >= conf.settings().max_claims
                 if final:
@@ -170,11 +167,12 @@ class Skip:
     reason: str
 
 
-def release(claims: Sequence[Claim], reason: str) -> None:
-    """Give claims back unused, as if they had never been made."""
+def release(claims: Sequence[Claim], reason: str, *, suspect: bool = False) -> None:
+    """Give claims back unused, as if they had never been made; as suspects, each comes again alone."""
     _ours(claims).update(
-        state=Job.State.PENDING, attempts=F("attempts") - 1, token=None, lease_until=None, error=reason, due_at=Now()
-    )
+        state=Job.State.PENDING, attempts=F("attempts") - 1, token=None, lease_until=None, error=reason, due_at=Now(),
+        **({"suspect": True} if suspect else {}),
+    )  # fmt: skip
 
 
 def suspect(claims: Sequence[Claim], reason: str) -> None:
@@ -197,8 +195,8 @@ def pause(stage: Stage, fault: Unavailable) -> None:
     """Rest a stage for a while, with the reason where people see it."""
     Pause.objects.update_or_create(
         stage=stage,
-        defaults={"reason": str(fault), "until": Now() + REST},
-        create_defaults={"reason": str(fault), "until": Now() + REST, "since": Now()},
+        defaults={"reason": str(fault), "until": Now() + clock.REST},
+        create_defaults={"reason": str(fault), "until": Now() + clock.REST, "since": Now()},
     )
 
 
@@ -232,65 +230,24 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
     return at once.
     """
     using = _database()
-    with transaction.atomic(using=using):
+    with owners.ended() as ended, transaction.atomic(using=using):
         with connections[using].cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEP_LOCK])
             if not cursor.fetchone()[0]:
+                ended.clear()
                 return []
-        _take_back()
+        found = clock.mend(using) | losses.take_back(ended)
         if thoroughly:
             Job.objects.owe(list(Asset.objects.lacking_jobs()[:_SWEPT_AT_ONCE]), priority=Job.BACKFILL)
         paused = set(Pause.objects.current().values_list("stage", flat=True))
-        waiting = Job.objects.due().filter(due_at__lte=Now() - timedelta(seconds=1))
+        waiting = Job.objects.due().filter(due_at__lte=Now() - timedelta(seconds=1))  # Newer work has rung for itself.
         return [
             queue
             for queue, stages in doorbell.QUEUES.items()
-            if waiting.filter(stage__in=[s for s in stages if s not in paused]).exists()
+            if (unpaused := set(stages) - paused) & found
+            or waiting.filter(stage__in=unpaused).exists()
             or (Stage.EMBED_IMAGE in stages and Generation.objects.active() is None)
         ]
-
-
-def _take_back() -> None:
-    """End leases that ran out: the worker is gone, perhaps because of this very picture."""
-    if Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now()).exists() and _just_started():
-        return
-    lost = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
-    taken = lost.select_for_update(skip_locked=True).values_list("pk", "stage", "attempts")[:_SWEPT_AT_ONCE]
-    rows = list(taken)
-    ids = [pk for pk, _, _ in rows]
-    spent = Job.objects.filter(pk__in=ids, attempts__gte=conf.settings().max_claims)
-    spent.update(
-        state=Job.State.FAILED,
-        error="The worker was lost each time while it held this job.",
-        token=None,
-        lease_until=None,
-        finished_at=Now(),
-    )
-    Job.objects.filter(pk__in=ids, state=Job.State.RUNNING).update(
-        state=Job.State.PENDING,
-        suspect=True,
-        token=None,
-        lease_until=None,
-        due_at=Now(),
-        error="The worker was lost while it held this job.",
-    )
-    last = conf.settings().max_claims
-    for stage in sorted({stage for _, stage, _ in rows}):
-        spent_claims = [attempts >= last for _, its, attempts in rows if its == stage]
-        outcomes = {"lost": len(spent_claims), "failed": sum(spent_claims)}
-        logger.warning(
-            "%s: %d jobs of a lost worker taken back, %d of them given up", stage, outcomes["lost"], outcomes["failed"],
-            extra={"event": "lost", "stage": stage, **outcomes},
-        )  # fmt: skip
-        Tally.objects.using(_database()).count_up(stage, outcomes)
-
-
-def _just_started() -> bool:
-    with connections[_database()].cursor() as cursor:
-        cursor.execute(
-            "SELECT clock_timestamp() - pg_postmaster_start_time() < %s::interval", [f"{GRACE.total_seconds()} seconds"]
-        )
-        return bool(cursor.fetchone()[0])
 
 
 def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
@@ -301,7 +258,7 @@ def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
 
 def _retry(c: Claim, error: str, *, suspect: bool = False, wait: float | None = None) -> None:
     if wait is None:
-        wait = min(FIRST_DELAY * 2 ** (c.attempts - 1), LONGEST_DELAY) * random.uniform(0.8, 1.2)
+        wait = clock.delay(c.attempts)
     Job.objects.filter(pk=c.job).update(
         state=Job.State.PENDING,
         error=error,

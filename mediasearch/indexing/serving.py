@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from django.db import InterfaceError, OperationalError, connections, router
 from psycopg import Error
 
-from mediasearch.indexing import doorbell, worker
+from mediasearch.indexing import doorbell, sessions, worker
 from mediasearch.indexing.sweeper import Sweeper
 from mediasearch.models import Job
 
@@ -54,13 +54,14 @@ def serve(queues: Sequence[str], stopping: Callable[[], bool], *, until_done: bo
 
 
 def _listen(queues: Collection[str], seconds: float) -> None:
-    """Wait until one of the queues is rung, but no longer than so many seconds."""
+    """Wait until one of the queues is rung, but no longer than so many seconds; behind a pooler nothing is heard."""
     connection = connections[router.db_for_write(Job)]
     connection.ensure_connection()
     session = connection.connection
-    if not getattr(session, "mediasearch_listens", False):
-        session.execute(f"LISTEN {doorbell.CHANNEL}")
-        session.mediasearch_listens = True
+    if not hasattr(session, "mediasearch_listens"):
+        session.mediasearch_listens = not sessions.is_pooled(connection)
+        if session.mediasearch_listens:
+            session.execute(f"LISTEN {doorbell.CHANNEL}")
     for notify in session.notifies(timeout=seconds):
         if doorbell.concerns(notify.payload, queues):
             return

@@ -14,14 +14,14 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.files.base import ContentFile
-from django.db import connections, router
+from django.db import DatabaseError, InterfaceError, connections, router
 from pgvector import HalfVector
 from PIL import Image
 
 from mediasearch import conf
-from mediasearch.exceptions import MediaSearchError, StorageUnavailable, Unavailable
+from mediasearch.exceptions import MediaSearchError, StorageUnavailable, ThumbnailsUnavailable, Unavailable
 from mediasearch.features import hashing, language, opener
-from mediasearch.indexing import encoders, files, twins
+from mediasearch.indexing import encoders, files, twins, witnesses
 from mediasearch.indexing.ledger import Claim, Skip
 from mediasearch.models import Asset, Embedding, Stage, storage
 
@@ -44,12 +44,16 @@ class Work(ABC):
         """Return the result of each asset."""
         return opened
 
+    def probe(self, claims: Sequence[Claim]) -> None:
+        """Run the model on something of our own. Raises whatever that raises."""
+        return None
+
     @abstractmethod
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None: ...
 
 
 def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[Asset, bytes], Any]) -> list[Any]:
-    """Run a task on each asset's file; a storage that fails for all of them is down, not their fault."""
+    """Run a task on each asset's file, and tell the files' own faults from those of a storage that is down."""
     results: list[Any] = []
     for asset, data in files.read_ahead(assets):
         tick()
@@ -61,9 +65,7 @@ def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[Asset, bytes]
             raise
         except MediaSearchError as error:
             results.append(error)
-    if results and all(isinstance(result, StorageUnavailable) for result in results):
-        raise results[0]
-    return results
+    return witnesses.judge(assets, results)
 
 
 def _to_write(done: Sequence[tuple[Claim, Any]]) -> Iterator[tuple[Asset, Any]]:
@@ -87,12 +89,7 @@ class Inspect(Work):
         found, thumbnail = opener.inspect(data)
         digest = found["content_hash"]
         name = f"mediasearch/thumbnails/{digest[:2]}/{digest}-{conf.settings().thumbnail_size}.webp"
-        try:
-            if not storage().exists(name):  # Named by content: the same picture is never written twice.
-                name = storage().save(name, ContentFile(thumbnail))
-        except OSError as error:
-            raise StorageUnavailable(f"The storage takes no thumbnails: {error}.") from error
-        return found | {"thumbnail": name}
+        return found | {"thumbnail": _stored(name, thumbnail)}
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         for asset, found in _to_write(done):
@@ -119,6 +116,20 @@ class Inspect(Work):
         for name, value in adopted.items():
             setattr(asset, name, value)
         return list(adopted)
+
+
+def _stored(name: str, thumbnail: bytes) -> str:
+    """Store a thumbnail and return its name. Named by content, the same picture is not written twice."""
+    try:
+        if storage().exists(name):
+            if storage().size(name) == len(thumbnail):
+                return name
+            storage().delete(name)  # Cut short, by a full disk or the end of its worker.
+        return storage().save(name, ContentFile(thumbnail))
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception as error:  # Whatever the storage's own library raises. The picture has no part in it.
+        raise ThumbnailsUnavailable(f"The file storage takes no thumbnails: {error}.") from error
 
 
 class Read(Work):
@@ -168,6 +179,10 @@ class Describe(Work):
             return opened
         return _in_places(opened, _is_image, captioner.describe)
 
+    def probe(self, claims: Sequence[Claim]) -> None:
+        if captioner := encoders.captioner():
+            captioner.describe([_plain(384)])
+
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         for asset, caption in _to_write(done):
             asset.caption, asset.caption_source = caption, "captioner"
@@ -180,8 +195,7 @@ class EmbedImage(Work):
     stage = Stage.EMBED_IMAGE
 
     def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
-        # Reduced to twice the model's input and no further: at the input size itself the vectors move.
-        side = 2 * _encoders(claims).image.input_size
+        size = _encoders(claims).image.input_size
         generation = claims[0].generation
         seen: dict[str, Any] = {}
 
@@ -189,7 +203,7 @@ class EmbedImage(Work):
             digest = hashing.content_hash(data)
             if digest not in seen:
                 vector = twins.image_vector(asset, digest, generation)
-                seen[digest] = opener.pixels(data, side) if vector is None else vector
+                seen[digest] = opener.for_model(data, size) if vector is None else vector
             return seen[digest]
 
         return _for_each(assets, tick, image_or_vector)
@@ -197,22 +211,33 @@ class EmbedImage(Work):
     def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
         return _in_places(opened, _is_image, _encoders(claims).image.encode_images)
 
+    def probe(self, claims: Sequence[Claim]) -> None:
+        encoder = _encoders(claims).image
+        encoder.encode_images([_plain(2 * encoder.input_size)])
+
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("image", done)
 
 
 class EmbedCaption(Work):
-    """The caption vector, of those lines of the caption that the encoder can read."""
+    """The caption vector, of what title, alt text and caption say in a language that the encoder reads."""
 
     stage = Stage.EMBED_CAPTION
 
     def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
         encoder = _encoders(claims).caption
-        captions = [language.readable(asset.caption, encoder.languages) or None for asset in opened]
+        captions = [language.readable(asset.description, encoder.languages) or None for asset in opened]
         return _in_places(captions, lambda caption: caption is not None, encoder.encode_texts)
+
+    def probe(self, claims: Sequence[Claim]) -> None:
+        _encoders(claims).caption.encode_texts(["a picture"])
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         _store_vectors("caption", done)
+
+
+def _plain(side: int) -> Image.Image:
+    return Image.new("RGB", (side, side), "grey")
 
 
 def _is_image(value: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections, router
 
 from mediasearch import conf
-from mediasearch.indexing import ledger
+from mediasearch.indexing import clock, indexes
 from mediasearch.indexing.alarms import alarms
 from mediasearch.indexing.figures import Failure, GenerationStatus, Rest, StageStatus, Status
 from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage, Tally
@@ -28,7 +28,7 @@ _FAILURES_READ, _FAILURES_SHOWN, _ASSETS_SHOWN = 2_000, 10, 5
 
 
 def status() -> Status:
-    """Ask the database how far the work is: five statements, none of which counts what is done."""
+    """Ask the database how far the work is: seven statements, none of which counts what is done."""
     at, stages = _stages()
     assets = Asset.objects.using(_database()).count()
     generations = _generations(assets)
@@ -49,14 +49,19 @@ def _stages() -> tuple[datetime, list[StageStatus]]:
                    min(due_at) AS oldest
             FROM {jobs} WHERE state = 'pending' GROUP BY stage
         ), held AS (
-            SELECT stage, count(*) AS running, max(lease_until) - %s * interval '1 second' AS claimed
-            FROM {jobs} WHERE state = 'running' GROUP BY stage
+            -- What lies ahead was written before the clock was set back, and is no sign of today.
+            SELECT stage, count(*) AS running,
+                   max(lease_until) FILTER (WHERE lease_until <= clock_timestamp() + lease) - min(lease) AS claimed
+            FROM {jobs}, (SELECT %s * interval '1 second' AS lease) AS _ WHERE state = 'running' GROUP BY stage
         ), failed AS (
             SELECT stage, count(*) AS failed FROM {jobs} WHERE state = 'failed' GROUP BY stage
         ), ended AS (
             SELECT stage, count(*) AS ended, min(finished_at) AS first, max(finished_at) AS last
-            FROM {jobs} WHERE finished_at > statement_timestamp() - %s * interval '1 second'
-                          AND state IN ('done', 'skipped', 'failed') GROUP BY stage
+            FROM {jobs} WHERE finished_at BETWEEN statement_timestamp() - %s * interval '1 second'
+                                              AND statement_timestamp()
+                          AND state IN ('done', 'skipped', 'failed')
+                          AND attempts > 0 -- Nothing was done where there was nothing to do.
+            GROUP BY stage
         ), ages AS (
             SELECT stage, pending, due, running, failed, ended, reason, since,
                    extract(epoch FROM statement_timestamp() - oldest)::float8 AS oldest,
@@ -83,7 +88,7 @@ def _stage(row: Mapping[str, Any], outcomes: Mapping[str, int]) -> StageStatus:
     left = pending + running
     paused = row["over"] is not None and row["over"] < _PAUSE_OVER
     # A pause is written when a worker has tried in vain: that one is alive.
-    tried = row["over"] + ledger.REST.total_seconds() if paused else None
+    tried = row["over"] + clock.REST.total_seconds() if paused else None
     signs = [age for age in (row["sign"], tried) if age is not None]
     return StageStatus(
         stage=row["stage"],
@@ -123,6 +128,9 @@ def _generations(assets: int) -> list[GenerationStatus]:
         FROM {generations} AS living WHERE state IN ('active', 'building') ORDER BY id
         """
     )
+    flaws: dict[int | None, list[str]] = {}
+    for flaw in indexes.flaws(Generation.objects.using(_database()).living(), indexes.found()) if rows else ():
+        flaws.setdefault(flaw.generation, []).append(flaw.sentence)
     return [
         GenerationStatus(
             id=row["id"],
@@ -134,6 +142,7 @@ def _generations(assets: int) -> list[GenerationStatus]:
             recall=None if row["recall"] is None else float(row["recall"]),
             recall_at=None if row["recall_at"] is None else int(row["recall_at"]),
             measured_at=row["measured_at"],
+            flaws=flaws.get(row["id"], []),
         )
         for row in rows
     ]

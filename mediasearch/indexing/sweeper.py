@@ -8,15 +8,20 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import doorbell, ledger
+from mediasearch.indexing import doorbell, ledger, owners, pruning
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
-"""Seconds between two sweeps, and between two that also look for assets which were never owed anything."""
+"""Seconds between two sweeps, and between two that also look for assets which were never owed anything, and prune."""
+_SHARE = 20
+"""The thorough look reads all assets: it takes no more than one part in so many of the time."""
+_PRUNED_AT_ONCE = 5_000
+LOOK_EVERY = 0.5
+"""Seconds between two looks at whether a process of this machine has ended, which calls for a sweep at once."""
 
 
 class Sweeper(threading.Thread):
-    """Sweeps until it is stopped; a database that is away is no reason to give up."""
+    """Sweeps, at once and until it is stopped; a database that is away is no reason to give up."""
 
     def __init__(self) -> None:
         super().__init__(name="mediasearch-sweep", daemon=True)
@@ -24,19 +29,32 @@ class Sweeper(threading.Thread):
 
     def run(self) -> None:
         thorough_at = 0.0
-        while not self._stop_asked.wait(EVERY):
-            thoroughly = time.monotonic() >= thorough_at
+        while not self._stop_asked.is_set():
+            started = time.monotonic()
+            thoroughly = started >= thorough_at
             try:
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
+                if thoroughly:
+                    pruning.prune_jobs(_PRUNED_AT_ONCE)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The sweep could not use the database: %s", error)
                 connections.close_all()
+            except Exception:  # A worker whose sweep had ended would never again take back what was lost.
+                logger.exception("The sweep failed; it is tried again.")
             else:
                 if thoroughly:
-                    thorough_at = time.monotonic() + THOROUGHLY_EVERY
+                    took = time.monotonic() - started
+                    thorough_at = time.monotonic() + max(THOROUGHLY_EVERY, _SHARE * took)
             finally:
                 close_old_connections()
+            self._wait()
         connections.close_all()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + EVERY
+        while not self._stop_asked.wait(min(LOOK_EVERY, EVERY)) and time.monotonic() < until:
+            if owners.anybody_ended():
+                return
 
     def stop(self) -> None:
         self._stop_asked.set()

@@ -14,7 +14,7 @@ from django.conf import settings
 
 _LOOK_EVERY = 0.2
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_SETTLED, _LONGEST_WAIT = 10.0, 10.0
+_SETTLED, _WAIT, _LONGEST_WAIT = 10.0, 0.5, 10.0
 
 
 def manage(*arguments: str) -> list[str]:
@@ -26,11 +26,14 @@ def manage(*arguments: str) -> list[str]:
 
 
 class Kept:
-    """One command, started again whenever it ends; the sooner it ended, the later."""
+    """One command, started again whenever it ends: the sooner it ended by itself, the later.
+
+    One that was killed, by a picture perhaps, is needed as before.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
-        self._wait = 0.5
+        self._wait = _WAIT
         self._start_at = 0.0
         self._started = 0.0
         self.process: subprocess.Popen[bytes] | None = None
@@ -41,7 +44,8 @@ class Kept:
         if self.process is not None:
             if self.process.poll() is None:
                 return
-            self._wait = 0.5 if now - self._started > _SETTLED else min(2 * self._wait, _LONGEST_WAIT)
+            killed = self.process.returncode < 0
+            self._wait = _WAIT if killed or now - self._started > _SETTLED else min(2 * self._wait, _LONGEST_WAIT)
             self._start_at, self.process = now + self._wait, None
         if now >= self._start_at:
             # A session of its own: Ctrl-C reaches the one who keeps it, who then asks it to end.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
+from mediasearch.indexing.watching import Step
+
 _WIDTH = 30
 _EVERY = {True: 0.1, False: 10.0}
 """Seconds between two lines, on a terminal and elsewhere."""
@@ -41,3 +43,28 @@ class Progress:
         rate = done / max(now - self._started, 1e-6)
         left = f", {(self._total - done) / rate:.0f} s left" if 0 < done < self._total else ""
         return f"{self._label} [{bar:<{_WIDTH}}] {done}/{self._total}, {rate:.1f}/s{left}"
+
+
+class Steps:
+    """Shows one step after another, each on a line of its own; a step of unknown length is left out."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self._stream, self._quiet = stream, quiet
+        self._label = ""
+        self._progress: Progress | None = None
+
+    def show(self, step: Step) -> None:
+        """Say how far a step is."""
+        if step.label != self._label:
+            self.end()
+            self._label = step.label
+        if step.done < step.total:
+            if self._progress is None:
+                self._progress = Progress(self._stream, step.label, step.total, quiet=self._quiet)
+            self._progress.show(step.done, step.total)
+
+    def end(self) -> None:
+        """Leave the line, if there is one."""
+        if self._progress:
+            self._progress.end()
+        self._progress = None

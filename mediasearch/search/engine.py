@@ -13,8 +13,9 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from mediasearch import conf, fulltext
+from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset, Generation
-from mediasearch.search import statement
+from mediasearch.search import pictures, statement
 from mediasearch.search.encode import Vectors, encode
 from mediasearch.search.query import Filters, Query
 from mediasearch.search.results import Evidence, Hit, Outcome, Results
@@ -31,6 +32,7 @@ _TRIES = 3
 def search(
     text: str = "",
     *,
+    image: pictures.Given | None = None,
     user: AbstractBaseUser | AnonymousUser | None = None,
     scope: QuerySet[Asset] | None = None,
     category: str = "",
@@ -46,12 +48,17 @@ def search(
 
     Without `scope`, a search sees what `user` may see, and without `user` what a visitor may see who is not logged
     in. A `scope` is taken as it is: a queryset of assets without slices. `weights` replaces
-    MEDIASEARCH["WEIGHTS"]; signals it does not name are off. With no text the newest pictures come first.
+    MEDIASEARCH["WEIGHTS"]; signals it does not name are off. With nothing asked the newest pictures come first.
 
-    Returns lazy Results. Raises QueryError for a question that can't be asked.
+    `image` is a picture to find others like it: its bytes, a binary file, an asset (which is then not among the hits),
+    or the `picture` of earlier results. It replaces the words for the image signal; the others go by the words alone.
+
+    Returns lazy Results. Raises QueryError for a question that can't be asked, and PictureRefused, when the results
+    are first looked at, for a picture that can't be opened.
     """
     query = Query(
         text=text.replace("\x00", "").strip(),
+        picture=None if image is None else pictures.take(image),
         language=language,
         filters=Filters(category, tuple(tags), after, before),
         weights=conf.settings().weights if weights is None else conf.weights(weights, "weights"),
@@ -59,14 +66,21 @@ def search(
         offset=offset,
     )
     visible = registry.visible_to(user) if scope is None else scope
-    return Results(lambda: run(query, visible))
+    return Results(lambda: run(query, _without(image, visible, scope) if isinstance(image, Asset) else visible))
+
+
+def _without(asset: Asset, visible: QuerySet[Asset], scope: QuerySet[Asset] | None) -> QuerySet[Asset]:
+    """Return what a search like an asset looks through. Whoever passes a scope has seen to what may be seen."""
+    if scope is None and not visible.filter(pk=asset.pk).exists():
+        raise QueryError("This user may not see the picture that the search is to be like.")
+    return visible.exclude(pk=asset.pk)
 
 
 def run(query: Query, scope: QuerySet[Asset]) -> Outcome:
     """Answer a query over a scope, from one generation: one that was active until its vectors were read."""
     clock = _Clock()
     narrowed = query.filters.apply(scope).order_by()
-    if not query.text:
+    if not query.text and query.picture is None:
         return _newest(query, narrowed, clock)
     for _ in range(_TRIES):
         generation = Generation.objects.active()
@@ -93,9 +107,9 @@ def _answer(
     try:
         request = _request(query, narrowed, generation, vectors, text)
     except EmptyResultSet:
-        return Outcome(notices=vectors.notices, timings=clock.times), []
+        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
     if not request.vectors and text is None:
-        return Outcome(notices=vectors.notices, timings=clock.times), []
+        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
     plan, rows = _execute(request, narrowed.db)
     clock.stop("rank")
     hits = _hits(rows, query.weights, narrowed)
@@ -110,6 +124,7 @@ def _answer(
         notices=vectors.notices,
         words=text.words if text else (),
         uncoded=first["scope_size"] - first["encoded"] if plan == "exact" and rows and vectors.image is not None else 0,
+        picture=vectors.picture,
         timings=clock.times,
     )
     return outcome, rows

@@ -1,4 +1,4 @@
-"""What is asked: words, filters, weights."""
+"""What is asked: words, a picture, filters, weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.utils import timezone
 from mediasearch import conf
 from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset
+from mediasearch.search.pictures import Asked
 
 LONGEST = 2_000
 """Characters of a question; no encoder reads further."""
@@ -51,6 +52,7 @@ class Query:
     """A question, checked."""
 
     text: str = ""
+    picture: Asked | None = field(default=None, repr=False)
     language: str = ""
     """ISO 639-1 code; "" where it is not known."""
     filters: Filters = field(default_factory=Filters)
@@ -61,8 +63,14 @@ class Query:
     def __post_init__(self) -> None:
         if len(self.text) > LONGEST:
             raise QueryError(f"This question has {len(self.text)} characters; at most {LONGEST} can be asked.")
+        if self.picture is not None and not self.weights["image"]:
+            raise QueryError("A picture is compared by the image signal: give it a weight above 0.")
         if self.limit < 1 or self.offset < 0 or self.limit + self.offset > DEEPEST:
             raise QueryError(f"A search returns from 1 to {DEEPEST} hits: change limit or offset.")
+
+    def asks(self, field: str) -> bool:
+        """Whether there is anything to compare with the `image` or `caption` vectors."""
+        return bool(self.text) or (field == "image" and self.picture is not None)
 
 
 def _moment(day: date, clock: time = time.min) -> datetime:

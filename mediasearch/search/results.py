@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     from mediasearch.models import Asset
+    from mediasearch.search.pictures import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Outcome:
     """The words and stems that the text signal looked for."""
     uncoded: int = 0
     """Assets of the scope that have no image vector yet, where the plan looked at all of them."""
+    picture: Picture | None = None
+    """The picture that was asked with, to be asked with again without its file."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds of each step."""
 
@@ -96,6 +99,11 @@ class Results:
     def degraded(self) -> tuple[Notice, ...]:
         """The signals that stepped aside; empty when all that were asked for answered."""
         return self.outcome.notices
+
+    @property
+    def picture(self) -> Picture | None:
+        """The picture that was asked with; pass it as `image` to ask again without its file."""
+        return self.outcome.picture
 
     @property
     def plan(self) -> str:

@@ -17,7 +17,7 @@ from pgvector import HalfVector
 from mediasearch.conf import SIGNALS
 from mediasearch.fulltext import RANK_WEIGHTS, TextQuery
 from mediasearch.models import Asset, Embedding, Generation
-from mediasearch.search.encode import Vector
+from mediasearch.search.vectors import Vector
 
 ASSETS, EMBEDDINGS = Asset._meta.db_table, Embedding._meta.db_table
 VECTORS = ("image", "caption")

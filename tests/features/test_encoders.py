@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.features import child, images
 from mediasearch.features.base import Encoder
 from mediasearch.features.fake import FakeEncoder
 from mediasearch.features.openclip import OpenClip
@@ -53,9 +56,9 @@ def test_encode__shapes_and_norms(encoder: Encoder) -> None:
 
 
 def test_encode__one_by_one_as_in_a_batch(encoder: Encoder) -> None:
-    images = [noise(seed, (224 + seed, 224)) for seed in range(4)]
+    pictures = [noise(seed, (224 + seed, 224)) for seed in range(4)]
     texts = ["a cat", "a long sentence about a dog that sleeps on a red sofa", "x"]
-    for encode, items in ((encoder.encode_images, images), (encoder.encode_texts, texts)):
+    for encode, items in ((encoder.encode_images, pictures), (encoder.encode_texts, texts)):
         together = encode(items)  # type: ignore[operator]
         apart = np.concatenate([encode([item]) for item in items])  # type: ignore[operator]
         assert (together * apart).sum(axis=1).min() > 0.99999
@@ -94,6 +97,8 @@ def test_openclip__texts_alone_once_images_are_forgotten(miniclip: Path, opencli
     texts_only.forget_images()
     assert np.array_equal(texts_only.encode_texts(["a cat"]), openclip.encode_texts(["a cat"]))
     assert texts_only.fingerprint == openclip.fingerprint
+    with pytest.raises(EncoderUnavailable, match="words only"):
+        texts_only.encode_images([noise(1, (64, 48))])
 
 
 def test_openclip__tells_photographs_apart(openclip: OpenClip, photographs: dict[str, Image.Image]) -> None:
@@ -102,6 +107,43 @@ def test_openclip__tells_photographs_apart(openclip: OpenClip, photographs: dict
     for question, expected in (("a cat", "cat"), ("a motorbike", "motorcycle"), ("a rocket launch", "rocket")):
         scores = vectors @ openclip.encode_texts([question])[0]
         assert expected in keys[int(scores.argmax())]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_openclip__large_files_decoded_small_have_the_same_vectors(
+    openclip: OpenClip, photographs: dict[str, Image.Image], form: str
+) -> None:
+    chosen = ("cat", "coffee", "lakeside-tower", "rocket", "motorcycle-left")
+    files = [_as_a_camera_would(photographs[name], form) for name in chosen]
+    small = [_pixels(file, 3 * openclip.input_size, openclip.input_size) for file in files]
+    whole = [Image.open(io.BytesIO(file)) for file in files]
+    assert max(min(image.size) for image in small) < 0.6 * min(min(image.size) for image in whole)
+    cosines = (openclip.encode_images(small) * openclip.encode_images(whole)).sum(axis=1)
+    assert cosines.min() >= 0.999
+
+
+def _as_a_camera_would(image: Image.Image, form: str) -> bytes:
+    """A file of several million pixels, with grain as fine as they are."""
+    scale = 1_400 / min(image.size)
+    large = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    grain = np.random.default_rng(1).normal(0, 3, (large.height, large.width, 1))
+    stream = io.BytesIO()
+    noisy = np.clip(np.asarray(large) + grain, 0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(stream, form, quality=90, compress_level=1)
+    return stream.getvalue()
+
+
+def _pixels(file: bytes, shortest_side: int, input_size: int) -> Image.Image:
+    """What the worker gives to an encoder."""
+    options = {"shortest_side": shortest_side, "input_size": input_size, **asdict(images.Limits())}
+    answer, raw = child.pixels(file, options)
+    return Image.frombytes("RGB", (answer["width"], answer["height"]), raw)
+
+
+def test_openclip__a_strip_of_any_length_has_a_vector(openclip: OpenClip) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (60_000, 1), "red").save(stream, "PNG")
+    assert np.isfinite(openclip.encode_images([_pixels(stream.getvalue(), 672, 224)])).all()
 
 
 def test_openclip__fingerprint_follows_the_weights(openclip: OpenClip, miniclip: Path, tmp_path: Path) -> None:

@@ -119,10 +119,63 @@ def test_open_image__first_frame_of_an_animation() -> None:
     assert images.open_image(data, LIMITS).getpixel((4, 4)) == (255, 0, 0)
 
 
+def test_open_image__a_side_beyond_any_sense_is_refused() -> None:
+    with pytest.raises(exceptions.ImageTooLarge, match="100,000 pixels long; at most 65,535"):
+        images.open_image(picture(size=(100_000, 2)), LIMITS)
+
+
+def test_identify__refuses_what_takes_more_memory_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = picture(size=(2_000, 1_000), form="WEBP")  # Its decoder takes more than others, and calls that damage.
+    monkeypatch.setattr(images.resource, "getrlimit", lambda kind: (95_000_000, 95_000_000))
+    assert images.identify(data, LIMITS).size == (2_000, 1_000)
+    monkeypatch.setattr(images.resource, "getrlimit", lambda kind: (90_000_000, 90_000_000))
+    with pytest.raises(exceptions.ImageTooLarge, match="OPEN_MEMORY"):
+        images.identify(data, LIMITS)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+def test_open_file__knows_the_size_before_it_was_reduced(form: str) -> None:
+    lying = Image.Exif()
+    lying[0x0112] = 6
+    opened = images.open_file(picture(size=(801, 600), form=form, exif=lying), LIMITS, shortest_side=150)
+    assert opened.size == (600, 801)
+    assert (opened.image.width < opened.image.height, min(opened.image.size) < 300) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("size", "left"),
+    [((90, 10), (80, 10)), ((10, 95), (10, 81)), ((80, 10), (80, 10)), ((500, 40), (80, 40)), ((30, 20), (30, 20))],
+)
+def test_without_ends__keeps_the_middle_of_a_strip(size: tuple[int, int], left: tuple[int, int]) -> None:
+    strip = Image.new("RGB", size, "white")
+    strip.paste("red", (size[0] // 2 - 2, size[1] // 2 - 2, size[0] // 2 + 2, size[1] // 2 + 2))
+    kept = images.without_ends(strip, shortest_side=20)
+    assert kept.size == left
+    assert kept.getpixel((left[0] // 2, left[1] // 2)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("whole", [(2_698, 1_800), (1_800, 2_698), (2_963, 1_999), (4_000, 3_000), (1_800, 1_800)])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_in_proportion__the_longest_side_gets_as_many_pixels_as_unreduced(whole: tuple[int, int], scale: int) -> None:
+    reduced = Image.new("RGB", (-(-whole[0] // scale), -(-whole[1] // scale)))
+    fitted = images.in_proportion(reduced, whole, 224)
+    assert 224 * max(fitted.size) // min(fitted.size) == 224 * max(whole) // min(whole)
+    assert abs(fitted.width - reduced.width) + abs(fitted.height - reduced.height) <= 1
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_open_image__reduces_but_not_below_the_asked_side(form: str) -> None:
     image = images.open_image(picture(size=(1_600, 1_200), form=form), LIMITS, shortest_side=448)
     assert 448 <= min(image.size) < 900
+
+
+def test_open_image__a_large_jpeg_is_decoded_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[tuple[int, int]] = []
+    reduce = Image.Image.reduce
+    monkeypatch.setattr(Image.Image, "reduce", lambda self, factor: decoded.append(self.size) or reduce(self, factor))
+    large = picture(size=(2_000, 1_900), form="JPEG")
+    image = images.open_image(large, LIMITS, shortest_side=448)
+    assert (image.size, decoded) == ((500, 475), [])  # The decoder itself has left nothing to reduce.
 
 
 def test_open_image__small_pictures_stay() -> None:

@@ -86,6 +86,19 @@ def test_read__nonsense_dates_are_left_out(taken: str) -> None:
     assert metadata.read(jpeg(exif=exif(taken=taken))).taken_at is None
 
 
+@pytest.mark.parametrize(("taken", "offset"), [("0001:01:01 00:00:00", "+14:00"), ("9999:12:31 23:59:59", "-12:00")])
+def test_read__dates_that_no_database_gives_back_are_left_out(taken: str, offset: str) -> None:
+    assert metadata.read(jpeg(exif=exif(taken=taken, offset=offset))).taken_at is None
+
+
+def test_read__xmp_of_any_depth_leaves_the_rest() -> None:
+    deep = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + b"<a>" * 10_000 + b"</a>" * 10_000 + b"</x:xmpmeta>"
+    image = Image.new("RGB", (8, 8))
+    stream = io.BytesIO()
+    image.save(stream, "WEBP", xmp=deep, exif=exif(description="A boat"))
+    assert metadata.read(Image.open(stream)).caption == "A boat"
+
+
 def test_read__xmp_wins_over_exif() -> None:
     assert metadata.read(jpeg(xmp=XMP, exif=exif(description="Untitled"))).caption == "Boats at dawn"
 

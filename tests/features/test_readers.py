@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from mediasearch.exceptions import DecoderCrashed, ReaderTimeout, ReaderUnavailable
+from mediasearch.exceptions import ReaderFailed, ReaderTimeout, ReaderUnavailable
+from mediasearch.features import rapid, tesseract
 from mediasearch.features.base import Problem, Reading, TextReader, Word
-from mediasearch.features.rapid import RapidOcr
+from mediasearch.features.rapid import BORDER, RapidOcr
 from mediasearch.features.reading import Combined, added
 from mediasearch.features.tesseract import Tesseract
 
@@ -128,12 +131,39 @@ class TestTesseract:
             "#!/bin/sh\ncase $1 in --list-langs) echo eng;; --version) echo 5.3.0;; *) kill -SEGV $$;; esac\n"
         )
         program.chmod(0o755)
-        with pytest.raises(DecoderCrashed, match="tesseract failed on this picture"):
+        with pytest.raises(ReaderFailed, match="tesseract failed on this picture"):
             Tesseract(command=str(program)).read(sign("Exit"))
+
+    def test_a_program_that_hangs_whatever_it_is_asked_is_unavailable(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = tmp_path / "tesseract"
+        program.write_text("#!/bin/sh\nexec sleep 30\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(tesseract, "_ANSWERS_IN", 0.5)
+        with pytest.raises(ReaderUnavailable, match="hangs when asked for its languages"):
+            Tesseract(command=str(program)).read(sign("Exit"))
+        (problem,) = Tesseract(command=str(program)).check()
+        assert problem.name == "tesseract-missing"
 
     def test_it_stops_after_its_time(self) -> None:
         with pytest.raises(ReaderTimeout, match=r"0\.01 s"):
             Tesseract(timeout=0.01).read(sign("Exit"))
+
+
+class TestRapidOcr:
+    def test_lines_that_are_left_when_its_time_is_over_are_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lines = sign(*(f"Line number {word}" for word in ("one", "two", "three", "four")))
+        clock = SimpleNamespace(process_time=count().__next__)
+        monkeypatch.setattr(rapid, "time", clock)  # A second for each look at it.
+        assert texts(RapidOcr(seconds=2).read(lines)) == {"line", "number", "one", "two"}
+
+    @pytest.mark.parametrize("size", [(60_000, 8), (8, 60_000), (4_000, 3_000), (30_000, 400), (7_000, 7_000)])
+    def test_detection_is_given_few_pixels_whatever_the_shape(self, size: tuple[int, int]) -> None:
+        reader = RapidOcr()
+        for scale in reader._scales(*size):
+            width, height = (scale * side + 2 * BORDER for side in size)
+            assert width * height < 2.5 * reader.most_pixels
 
 
 class Fixed(TextReader):
@@ -169,7 +199,9 @@ class TestCombined:
         here, there = Word("2", (0.1, 0.1, 0.1, 0.1), 0.9, 0), Word("2", (0.7, 0.7, 0.1, 0.1), 0.9, 0)
         assert added([here], [there]) == [here, Word("2", there.box, 0.9, 1)]
 
-    @pytest.mark.parametrize("failure", [ReaderUnavailable("Absent."), ReaderTimeout("Slow.")])
+    @pytest.mark.parametrize(
+        "failure", [ReaderUnavailable("Absent."), ReaderTimeout("Slow."), ZeroDivisionError(), MemoryError()]
+    )
     def test_it_goes_on_without_a_reader_that_fails(self, failure: Exception) -> None:
         word = Word("Exit", WHOLE, 0.9, 0)
         assert Combined([Fixed(failure=failure), Fixed(word)]).read(self.picture).words == (word,)

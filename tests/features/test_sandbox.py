@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mediasearch import exceptions
 from mediasearch.features.images import FORMATS
 from mediasearch.features.sandbox import Budget, Sandbox
 from tests.conftest import picture
+from tests.live import until
 
 OPTIONS: dict[str, Any] = {
     "max_bytes": 10_000_000,
@@ -22,12 +25,33 @@ OPTIONS: dict[str, Any] = {
     "formats": list(FORMATS),
     "thumbnail_size": 32,
     "shortest_side": 64,
+    "width": 64,
+    "height": 48,
     "backend": "mediasearch.features.fake.FakeReader",
     "backend_options": {"text": "NO ENTRY"},
 }
+WHITE = b"\xff" * 3 * 64 * 48
+"""Pixels for a reader, of the size that OPTIONS name."""
 SLEEPER = {"backend": "tests.features.nasty.Sleeper", "backend_options": {}}
 KILLER = {"backend": "tests.features.nasty.Killer", "backend_options": {}}
 GLUTTON = {"backend": "tests.features.nasty.Glutton", "backend_options": {}}
+DESERTER = {"backend": "tests.features.nasty.Deserter", "backend_options": {}}
+LITTERER = {"backend": "tests.features.nasty.Litterer", "backend_options": {}}
+WRITER = {"backend": "tests.features.nasty.Writer", "backend_options": {}}
+OWNER = f"""
+from mediasearch.features.sandbox import Budget, Sandbox
+sandbox = Sandbox(Budget(seconds=60))
+sandbox.call("read", {WHITE!r}, {OPTIONS!r})
+print(sandbox._process.pid, sandbox._folder, flush=True)
+sandbox.call("read", {WHITE!r}, {OPTIONS | SLEEPER!r})
+"""
+"""A process that is busy with a reader that hangs."""
+
+
+def running(command: str) -> list[psutil.Process]:
+    """The processes that run a command on behalf of these tests, zombies aside."""
+    found = psutil.process_iter(["cmdline", "cwd"])
+    return [one for one in found if " ".join(one.info["cmdline"] or []) == command and one.info["cwd"] == os.getcwd()]
 
 
 @pytest.fixture
@@ -51,7 +75,7 @@ def test_call__pixels(sandbox: Sandbox) -> None:
 
 
 def test_call__read(sandbox: Sandbox) -> None:
-    found, _ = sandbox.call("read", picture(), OPTIONS)
+    found, _ = sandbox.call("read", WHITE, OPTIONS)
     assert found["text"] == "NO ENTRY"
     assert [word["text"] for word in found["words"]] == ["NO", "ENTRY"]
 
@@ -63,29 +87,95 @@ def test_call__a_refusal_arrives_as_what_it_is(sandbox: Sandbox) -> None:
 
 
 def test_call__a_child_that_dies_is_replaced(sandbox: Sandbox) -> None:
-    with pytest.raises(exceptions.DecoderCrashed, match="died"):
-        sandbox.call("read", picture(), OPTIONS | KILLER)
+    with pytest.raises(exceptions.ReaderFailed, match=r"died \(SIGSEGV\)"):
+        sandbox.call("read", WHITE, OPTIONS | KILLER)
     assert sandbox.call("verify", picture(), OPTIONS) == ({}, b"")
 
 
 def test_call__a_child_that_hangs_is_killed_with_what_it_started() -> None:
     sandbox = Sandbox(Budget(seconds=2))
     started = time.monotonic()
-    with pytest.raises(exceptions.DecoderCrashed, match="more than 2 seconds"):
-        sandbox.call("read", picture(), OPTIONS | SLEEPER)
+    with pytest.raises(exceptions.ReaderTimeout, match="more than 2 seconds"):
+        sandbox.call("read", WHITE, OPTIONS | SLEEPER)
     assert time.monotonic() - started < 4
-    assert subprocess.run(["pgrep", "-f", "^sleep 600$"], capture_output=True, check=False).stdout == b""
+    until(lambda: not running("sleep 600"), "the process is left", 1.0)
+
+
+def test_call__a_reader_that_leaves_processes_costs_its_child(sandbox: Sandbox) -> None:
+    assert sandbox.call("read", WHITE, OPTIONS | DESERTER)[0] == {"text": "", "words": []}
+    until(lambda: not running("sleep 601"), "the process is left", 2.0)
+    assert sandbox.call("read", WHITE, OPTIONS)[0]["text"] == "NO ENTRY"
+
+
+def test_call__what_a_killed_child_wrote_goes_with_it() -> None:
+    sandbox = Sandbox(Budget(seconds=2))
+    sandbox.call("read", WHITE, OPTIONS)
+    folder = Path(sandbox._folder)
+    assert folder.is_dir()
+    with pytest.raises(exceptions.ReaderTimeout):
+        sandbox.call("read", WHITE, OPTIONS | LITTERER)
+    assert not folder.exists()
+
+
+def test_child__ends_with_a_killed_owner_and_takes_all_along() -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    with owner, owner.stdout:
+        pid, folder = owner.stdout.readline().split()
+        until(lambda: running("sleep 600"), "the reader does not hang")
+        owner.kill()
+    until(lambda: not running("sleep 600") and not psutil.pid_exists(int(pid)), "processes are left", 5.0)
+    assert not Path(folder).exists()
+
+
+def test_child__ends_with_its_input_and_removes_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    command = [sys.executable, "-m", "mediasearch.features.child", "550000000", "20", str(os.getpid()), str(folder)]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    assert (ended.returncode, ended.stdout, folder.exists()) == (0, b"", False)
+
+
+def test_child__is_confined(sandbox: Sandbox) -> None:
+    sandbox.call("verify", picture(), OPTIONS)
+    assert sandbox._process
+    limits = Path(f"/proc/{sandbox._process.pid}/limits").read_text()
+    soft = {line[:25].strip(): line[25:].split()[0] for line in limits.splitlines()[1:]}
+    assert soft["Max data size"] == str(sandbox.budget.memory)
+    assert soft["Max core file size"] == "0"
+    assert int(soft["Max open files"]) <= 128
+    assert int(soft["Max file size"]) <= 200_000_000
+    assert int(soft["Max cpu time"]) <= 2 * sandbox.budget.seconds + 2
+
+
+def test_child__keeps_no_memory_of_a_large_picture(sandbox: Sandbox) -> None:
+    large = picture(size=(5_000, 4_000), mode="RGBA")
+    for _ in range(3):
+        sandbox.call("pixels", large, OPTIONS)
+    assert sandbox._process
+    assert psutil.Process(sandbox._process.pid).memory_info().rss < 80_000_000
+
+
+def test_child__may_not_fill_the_disk(sandbox: Sandbox) -> None:
+    with pytest.raises(exceptions.ReaderFailed, match="File too large"):
+        sandbox.call("read", WHITE, OPTIONS | WRITER)
+
+
+def test_child__processor_time_is_bounded() -> None:
+    code = "from mediasearch.features import confinement\nconfinement.allow(0.1)\nwhile True: pass"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
+    assert ended.returncode == -signal.SIGXCPU
 
 
 @pytest.mark.parametrize("backend", ["no.such.Reader", "mediasearch.features.fake.NoSuchReader"])
 def test_call__a_reader_that_can_not_be_loaded_is_no_picture_s_fault(sandbox: Sandbox, backend: str) -> None:
     with pytest.raises(exceptions.ReaderUnavailable, match="can't be loaded"):
-        sandbox.call("read", picture(), OPTIONS | {"backend": backend})
+        sandbox.call("read", WHITE, OPTIONS | {"backend": backend})
 
 
 def test_call__memory_is_bounded(sandbox: Sandbox) -> None:
     with pytest.raises(exceptions.ImageTooLarge, match="memory"):
-        sandbox.call("read", picture(), OPTIONS | GLUTTON)
+        sandbox.call("read", WHITE, OPTIONS | GLUTTON)
 
 
 def test_call__a_child_is_replaced_after_its_number_of_files() -> None:

@@ -18,6 +18,7 @@ PUBLISH = doorbell._publish
 
 @pytest.fixture
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    settle()  # What an earlier test rang may still be on its way.
     heard: list[str] = []
     monkeypatch.setattr(doorbell, "_publish", heard.append)
     return heard
@@ -42,12 +43,12 @@ def test_ring_on_commit__once_for_a_transaction(
 
 
 @pytest.mark.django_db
-def test_ring_on_commit__not_for_a_title(
+def test_ring_on_commit__not_for_a_category(
     make_asset: MakeAsset, rung: list[str], django_capture_on_commit_callbacks: Any
 ) -> None:
     asset = make_asset()
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
-        asset.title = "New"
+        asset.category = "New"
         asset.save()
     assert callbacks == []
 
@@ -139,3 +140,21 @@ def test_concerns__one_of_the_queues_that_a_notification_names() -> None:
     assert doorbell.concerns("mediasearch.embed,mediasearch.read", ["mediasearch.read"])
     assert not doorbell.concerns("mediasearch.embed", ["mediasearch.read"])
     assert not doorbell.concerns("", ["mediasearch.read"])
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), RuntimeError("MISCONF Errors writing to the AOF file")])
+def test_publish__whatever_the_broker_raises_the_next_ring_is_tried(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(task: str, *args: Any, **options: Any) -> None:
+        asked.append(task)
+        raise error
+
+    monkeypatch.setattr(doorbell.current_app, "send_task", refuse)
+    monkeypatch.setattr(doorbell, "_publish", PUBLISH)
+    for _ in range(2):
+        doorbell._ringer().ring(["mediasearch.read"])
+        settle()
+    assert asked == [doorbell.DRAIN] * 2

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from mediasearch.exceptions import DecoderCrashed, EncoderUnavailable, NotAnImage
-from mediasearch.indexing import doorbell, ledger
+from mediasearch.indexing import doorbell, ledger, losses
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 from tests.conftest import MakeAsset
 
@@ -240,7 +240,7 @@ def test_tally__counts_what_was_lost(make_asset: MakeAsset) -> None:
 
 def test_sweep__waits_after_the_database_has_restarted(make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever held the lease may still be there, with results to write."""
-    monkeypatch.setattr(ledger, "GRACE", timedelta(days=1_000))
+    monkeypatch.setattr(losses, "GRACE", timedelta(days=1_000))
     asset = make_asset()
     ledger.claim(Stage.READ, 1)
     expire(asset)

@@ -90,7 +90,7 @@ def test_paused(
     def down(*args: Any) -> None:
         raise EncoderUnavailable("The weights are gone.")
 
-    monkeypatch.setattr(stages.generations, "encoders", down)
+    monkeypatch.setattr(stages.encoders, "of", down)
     make_asset()
     index_all()
     assert [(line["stage"], line["reason"], line["fault"]) for line in events("paused")] == [

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
@@ -71,6 +72,20 @@ def test_stages__nothing_waits_that_is_not_due(make_asset: MakeAsset) -> None:
     assert of(Stage.READ).oldest_wait is None
 
 
+def test_stages__nothing_that_lies_ahead_is_a_sign_of_life(make_asset: MakeAsset) -> None:
+    """The clock was set back by an hour, and since then nobody is at work."""
+    for _ in range(3):
+        make_asset()
+    due_since(120)
+    done, _held = ledger.claim(Stage.READ, 1), ledger.claim(Stage.READ, 1)
+    ledger.settle(done, ["value"], lambda done: None)
+    Job.objects.filter(state="done").update(finished_at=Now() + timedelta(hours=1))
+    Job.objects.filter(state="running").update(lease_until=Now() + timedelta(hours=1))
+    read = of(Stage.READ)
+    assert (read.last_sign, read.rate) == (None, 0)
+    assert alarms()["silent"] == [Stage.INSPECT, Stage.READ]
+
+
 def test_stages__a_sign_of_life_is_a_claim_or_its_renewal(make_asset: MakeAsset) -> None:
     make_asset()
     claims = ledger.claim(Stage.READ, 1)
@@ -124,7 +139,7 @@ def test_status__costs_the_same_few_statements(
     for _ in range(3):
         make_asset()
     ledger.settle(ledger.claim(Stage.READ, 2), [NotAnImage(), "value"], lambda done: None)
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(7):
         status()
 
 
@@ -151,8 +166,9 @@ def test_coverage__counts_image_vectors(active_generation: Generation, make_asse
     assert Embedding.objects.filter(asset=bad, image=None, caption__isnull=False).exists()
     assert active() == GenerationStatus(
         active_generation.pk, "active", "fake/16", images=3, failed=1, coverage=3 / 5,
-        recall=None, recall_at=None, measured_at=None,
+        recall=None, recall_at=None, measured_at=None, flaws=active().flaws,
     )  # fmt: skip
+    assert len(active().flaws) == 2  # Its indexes were never built.
     Job.objects.filter(asset=waiting).exclude(stage=Stage.EMBED_CAPTION).update(due_at=Now() + timedelta(minutes=1))
     index_all()
     assert Embedding.objects.filter(asset=waiting, image=None).exists()
@@ -267,6 +283,20 @@ def test_alarms__a_long_batch_of_one_stage_excuses_the_others_of_its_queue_for_a
     assert alarms() == {}
     due_since(310)
     assert alarms() == {"silent": ["inspect"]}
+
+
+def test_alarms__an_index_that_searches_lack(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Index, settings: Any
+) -> None:
+    make_asset("red")
+    make_asset("blue")
+    index_all()
+    assert alarms() == {}  # So few pictures are compared one by one.
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"EXACT_SCOPE": 1}
+    (alarm,) = status().alarms
+    assert alarm.kind == "index"
+    assert f"mediasearch_hnsw_{active_generation.pk}_image of the active generation" in alarm.sentence
+    assert "mediasearch_indexes --repair" in alarm.sentence
 
 
 def test_alarms__back_off_is_no_waiting(active_generation: Generation, make_asset: MakeAsset) -> None:

@@ -29,7 +29,9 @@ def titles(results: mediasearch.Results) -> list[str]:
 @pytest.fixture
 def library(active_generation: Generation, make_asset: MakeAsset, index_all: Index) -> dict[str, Asset]:
     """One picture of each of four colours, which nothing describes."""
-    assets = {colour: make_asset(colour, title=f"no {n}") for n, colour in enumerate(["red", "green", "blue", "white"])}
+    assets = {
+        colour: make_asset(colour, title=f"IMG_{n}") for n, colour in enumerate(["red", "green", "blue", "white"])
+    }
     index_all()
     return assets
 
@@ -46,7 +48,7 @@ def test_search__finds_by_what_a_picture_shows(library: dict[str, Asset]) -> Non
 
 def test_search__finds_by_caption(active_generation: Generation, make_asset: MakeAsset, index_all: Index) -> None:
     make_asset("white", title="told", caption="blue")
-    make_asset("white", title="untold")
+    make_asset("white", title="IMG_1")
     index_all()
     results = mediasearch.search("blue", weights={"caption": 1})
     assert titles(results) == ["told"]
@@ -143,7 +145,7 @@ def test_search__hostile_text(library: dict[str, Asset], text: str) -> None:
 
 def test_search__nothing_asked_shows_the_newest(library: dict[str, Asset]) -> None:
     results = mediasearch.search()
-    assert titles(results) == ["no 3", "no 2", "no 1", "no 0"]
+    assert titles(results) == ["IMG_3", "IMG_2", "IMG_1", "IMG_0"]
     assert (results.plan, results.total) == ("newest", 4)
 
 
@@ -193,7 +195,7 @@ def test_search__filters(library: dict[str, Asset]) -> None:
 
 def test_search__filters_without_words(library: dict[str, Asset]) -> None:
     Asset.objects.filter(pk=library["red"].pk).update(category="cars")
-    assert titles(mediasearch.search(category="cars")) == ["no 0"]
+    assert titles(mediasearch.search(category="cars")) == ["IMG_0"]
 
 
 def test_search__hidden_pictures_stay_hidden(library: dict[str, Asset]) -> None:

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.management.base import BaseCommand, CommandError
 
-from mediasearch.exceptions import DecoderCrashed, Refused, StorageUnavailable
+from mediasearch.exceptions import Refused, StorageUnavailable, Troublesome
 from mediasearch.features import hashing, opener
 from mediasearch.management.progress import Progress
 from mediasearch.models import LIBRARY, Asset
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             try:
                 title = path.stem.replace("_", " ").strip()[:255] if options["titles"] else ""
                 self._take(path, fields | {"title": title})
-            except (Refused, DecoderCrashed) as refusal:
+            except (Refused, Troublesome) as refusal:
                 skipped[str(refusal)].append(str(path.relative_to(folder)))
             progress.show(number)
         progress.end()

@@ -16,7 +16,7 @@ from mediasearch import conf
 from mediasearch.conf import Spec
 from mediasearch.exceptions import MediaSearchError, NotReady
 from mediasearch.indexing import doorbell, examination, generations
-from mediasearch.management.progress import Progress
+from mediasearch.management.progress import Progress, Steps
 from mediasearch.models import Generation, Job, Pause
 
 _LOOK_EVERY = 1.0
@@ -95,7 +95,9 @@ class Command(BaseCommand):
             self._wait(generation, quiet=quiet)
         if not quiet:
             self.stdout.write("Building its indexes.")
-        generations.build_indexes(generation)
+        steps = Steps(self.stdout, quiet=quiet)  # type: ignore[arg-type]
+        generations.build_indexes(generation, steps.show)
+        steps.end()
         if recall := examination.examine(generation):
             self.stdout.write(
                 f"Its index finds {recall.value:.1%} of the {recall.at} nearest (of {recall.sample} asked)."

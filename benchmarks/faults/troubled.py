@@ -1,0 +1,72 @@
+"""Fake models in trouble: one is killed by a picture, one can be held, one is down while a file says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.features.fake import FakeEncoder
+
+POISON = (255, 0, 255)
+"""The colour of a picture that kills whoever encodes it."""
+
+
+class Poisoned(FakeEncoder):
+    """Sends SIGKILL to its own process when it sees a poisonous picture; takes some time for each, as a real model."""
+
+    def __init__(self, seconds: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self._seconds = seconds
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        for image in images:
+            time.sleep(self._seconds)
+            if image.getpixel((0, 0)) == image.getpixel((image.width - 1, image.height - 1)) == POISON:
+                _note("deaths", os.getpid())
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode_images(images)
+
+
+def place(name: str) -> Path:
+    """Return the file of this name that all processes of an experiment share."""
+    return Path(os.environ["MEDIASEARCH_DATA"], name)
+
+
+def noted(name: str) -> list[str]:
+    """Return what was noted under a name."""
+    return place(name).read_text().splitlines() if place(name).exists() else []
+
+
+def _note(name: str, what: object) -> None:
+    with place(name).open("a") as file:
+        file.write(f"{what}\n")
+
+
+NO_WEIGHTS, NO_INFERENCE = "no-weights", "no-inference"
+
+
+class Failing(FakeEncoder):
+    """Can't be loaded while one file is there, and not be used while another is; that one says what it raises."""
+
+    @property
+    def fingerprint(self) -> str:
+        if place(NO_WEIGHTS).exists():
+            raise OSError("model.safetensors: Stale file handle")
+        return super().fingerprint
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        flag = place(NO_INFERENCE)
+        if flag.exists():
+            raise (EncoderUnavailable if flag.read_text() == "unavailable" else RuntimeError)(
+                "CUDA error: out of memory"
+            )
+        return super().encode_images(images)

@@ -1,0 +1,267 @@
+"""Searching with a picture: as a file, as an asset, and again without its file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.contrib.auth.models import User
+from PIL import Image
+
+import mediasearch
+from mediasearch.exceptions import EncoderUnavailable, PictureRefused, QueryError, SandboxUnavailable
+from mediasearch.features import opener
+from mediasearch.features.local import Local
+from mediasearch.models import Asset, Embedding, Generation
+from mediasearch.search import pictures
+from tests.conftest import MakeAsset, picture
+
+pytestmark = pytest.mark.django_db
+Index = Callable[[], None]
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+def titles(results: mediasearch.Results) -> list[str]:
+    return [hit.asset.title for hit in results]
+
+
+@pytest.fixture
+def library(active_generation: Generation, make_asset: MakeAsset, index_all: Index) -> dict[str, Asset]:
+    """One picture of each of four colours; two bear captions that fit badly."""
+    captions = {"red": "white", "green": "purple"}
+    assets = {
+        colour: make_asset(colour, title=colour, caption=captions.get(colour, ""))
+        for colour in ("green", "red", "blue", "white")
+    }
+    index_all()
+    return assets
+
+
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, io.BytesIO])
+def test_search__finds_what_looks_alike(library: dict[str, Asset], wrap: Callable[[bytes], Any]) -> None:
+    results = mediasearch.search(image=wrap(picture("red", (300, 200), "JPEG")))
+    assert results[0].asset == library["red"]
+    assert results[0].signals["image"].score == pytest.approx(1.0, abs=0.01)
+    assert (len(results), results.total, results.degraded) == (4, 4, ())
+
+
+def test_search__a_picture_of_the_library_comes_first_whatever_its_caption_says(library: dict[str, Asset]) -> None:
+    for colour, asset in library.items():
+        hit = mediasearch.search(image=picture(colour))[0]
+        assert hit.asset == asset
+        assert set(hit.signals) == {"image"}
+        assert hit.signals["image"].share == pytest.approx(1.0)
+
+
+def test_search__a_picture_replaces_the_words_for_its_signal_alone(library: dict[str, Asset]) -> None:
+    hits = {hit.asset.title: hit for hit in mediasearch.search("purple", image=picture("red"))}
+    assert hits["red"].signals["image"].rank == 1  # By the picture,
+    assert hits["green"].signals["caption"].rank == 1  # and these two by the words.
+    assert hits["green"].signals["text"].rank == 1
+    assert next(iter(hits)) == "green"
+
+
+def test_search__filters_pages_and_scopes_hold(library: dict[str, Asset]) -> None:
+    Asset.objects.filter(pk=library["green"].pk).update(category="cool")
+    assert titles(mediasearch.search(image=picture("red"), category="cool")) == ["green"]
+    whole = titles(mediasearch.search(image=picture("red")))
+    assert titles(mediasearch.search(image=picture("red"), limit=3, offset=1)) == whole[1:]
+    assert titles(mediasearch.search(image=picture("red"), scope=Asset.objects.filter(title="blue"))) == ["blue"]
+
+
+def test_search__hidden_pictures_stay_hidden(library: dict[str, Asset]) -> None:
+    Asset.objects.filter(pk=library["red"].pk).update(is_public=False)
+    results = mediasearch.search(image=picture("red"))
+    assert "red" not in titles(results)
+    assert results.total == 3
+
+
+def test_search__is_lazy(library: dict[str, Asset], django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        stream = io.BytesIO(picture("red"))
+        results = mediasearch.search(image=stream)
+        stream.close()  # It was read.
+    assert results[0].asset == library["red"]
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        ("/etc/passwd", r"not as str.*open\(path"),
+        ("https://example.org/a.png", "Addresses are not fetched"),
+        (Path("/etc/passwd"), "not as PosixPath|not as PurePosixPath|not as Path"),
+        (io.StringIO("words"), "text and not bytes"),
+        (42, "not as int"),
+    ],
+)
+def test_search__takes_no_paths_and_no_addresses(library: dict[str, Asset], image: Any, sentence: str) -> None:
+    with pytest.raises(QueryError, match=sentence):
+        mediasearch.search(image=image)
+
+
+def test_search__a_file_that_cannot_be_read(library: dict[str, Asset]) -> None:
+    stream = io.BytesIO(picture())
+    stream.close()
+    with pytest.raises(QueryError, match="could not be read"):
+        mediasearch.search(image=stream)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "This file is empty"),
+        (b"just words", "not an image"),
+        (SVG, "SVG drawings are not accepted"),
+        (picture("red", (400, 300), "JPEG")[:-400], "damaged or cut short"),
+    ],
+)
+def test_search__a_picture_that_cannot_be_opened(library: dict[str, Asset], data: bytes, sentence: str) -> None:
+    results = mediasearch.search("red", image=data)
+    for _ in range(2):
+        with pytest.raises(PictureRefused, match=sentence):
+            list(results)
+
+
+def test_search__a_picture_that_is_too_large(library: dict[str, Asset], settings: Any) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"MAX_BYTES": 60}
+    with pytest.raises(PictureRefused, match="MAX_BYTES"):
+        mediasearch.search(image=picture())
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"MAX_BYTES": 10_000, "MAX_PIXELS": 100}
+    with pytest.raises(PictureRefused, match="MAX_PIXELS"):
+        list(mediasearch.search(image=picture()))
+
+
+def test_search__without_a_weight_for_pictures(library: dict[str, Asset]) -> None:
+    with pytest.raises(QueryError, match="a weight above 0"):
+        mediasearch.search(image=picture(), weights={"text": 1})
+
+
+@pytest.mark.parametrize("error", [EncoderUnavailable("Down."), RuntimeError("CUDA is out of memory")])
+def test_search__an_encoder_that_fails_leaves_the_words(
+    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Local, "encode_images", fail)
+    results = mediasearch.search("blue", image=picture("red"))
+    assert results[0].asset == library["blue"]
+    (notice,) = results.degraded
+    assert notice.signal == "image"
+    assert "CUDA" not in notice.reason
+    failed = [record.fault for record in caplog.records if getattr(record, "event", "") == "question-failed"]
+    assert failed == ([] if isinstance(error, EncoderUnavailable) else ["RuntimeError"])
+    assert results.picture is None
+    alone = mediasearch.search(image=picture("red"))
+    assert (list(alone), alone.total, len(alone.degraded)) == ([], 0, 1)
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((1, 3)), np.full((1, 16), np.nan), np.zeros((2, 16)), "nonsense"])
+def test_search__an_encoder_that_returns_nonsense_is_down(
+    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch, vectors: Any
+) -> None:
+    for name in ("encode_images", "encode_texts"):
+        monkeypatch.setattr(Local, name, lambda *args: vectors)
+    for asked in ({"image": picture("red")}, {"text": "blue"}):
+        assert mediasearch.search(**asked).degraded  # type: ignore[arg-type]
+
+
+def test_search__a_sandbox_that_fails_is_no_pictures_fault(
+    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise SandboxUnavailable
+
+    monkeypatch.setattr(opener, "for_model", fail)
+    assert "could not be started" in mediasearch.search(image=picture()).degraded[0].reason
+
+
+def test_search__before_anything_is_encoded(make_asset: MakeAsset) -> None:
+    asset = make_asset(title="red")
+    assert [hit.asset for hit in mediasearch.search("red", image=picture())] == [asset]
+    results = mediasearch.search(image=picture())
+    assert list(results) == []
+    assert [notice.signal for notice in results.degraded] == ["image"]
+
+
+def test_search__the_same_content_is_opened_and_encoded_once(
+    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = list(mediasearch.search(image=picture("red")))
+    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    again = mediasearch.search(image=picture("red"))
+    assert list(again) == expected
+    assert again.picture is not None
+    assert again.picture.thumbnail[8:12] == b"WEBP"
+
+
+def test_search__like_an_asset_finds_the_others(
+    library: dict[str, Asset], make_asset: MakeAsset, index_all: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = make_asset(picture("red", (200, 100)), title="twin")
+    index_all()
+    for name in ("encode_images", "encode_texts"):
+        monkeypatch.setattr(Local, name, lambda *args: pytest.fail("Its vector is stored."))
+    results = mediasearch.search(image=library["red"])
+    assert results[0].asset == twin
+    assert library["red"] not in [hit.asset for hit in results]
+    assert results.total == 4
+
+
+def test_search__like_an_asset_that_may_not_be_seen(library: dict[str, Asset]) -> None:
+    owner = User.objects.create_user("owner")
+    Asset.objects.filter(pk=library["red"].pk).update(is_public=False, owner=owner)
+    for user in (None, User.objects.create_user("other")):
+        with pytest.raises(QueryError, match="may not see"):
+            list(mediasearch.search(image=library["red"], user=user))
+    assert len(mediasearch.search(image=library["red"], user=owner)) == 3
+
+
+def test_search__like_an_asset_that_has_no_vector_yet(library: dict[str, Asset], make_asset: MakeAsset) -> None:
+    results = mediasearch.search(image=make_asset("red"))
+    assert list(results) == []
+    assert "not indexed yet" in results.degraded[0].reason
+
+
+def test_search__again_without_the_file(library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = mediasearch.search(image=picture("red"))
+    assert first.picture is not None
+    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    assert list(mediasearch.search(image=first.picture)) == list(first)
+    Generation.objects.update(fingerprint="another/16")
+    with pytest.raises(PictureRefused, match="another model"):
+        list(mediasearch.search(image=first.picture))
+
+
+def test_keep__is_recalled_by_its_key_alone(library: dict[str, Asset]) -> None:
+    seen = mediasearch.search(image=picture("red")).picture
+    assert seen is not None
+    key = pictures.keep(seen, "n" * 500)
+    kept, name = pictures.recall(key) or pytest.fail("It was not kept.")
+    assert np.array_equal(kept.vector, seen.vector)
+    assert (kept.fingerprint, kept.thumbnail, name) == (seen.fingerprint, seen.thumbnail, "n" * 80)
+    assert pictures.keep(seen, "again") != key
+
+
+@pytest.mark.parametrize("key", ["", "x", "x" * 22, "é" * 22, "x" * 5_000, "../../../etc/passwd..", "\x00" * 22])
+def test_recall__of_what_is_not_kept(key: str) -> None:
+    assert pictures.recall(key) is None
+
+
+@pytest.mark.parametrize("size", [(10, 10), (64, 48), (700, 500), (3_000, 2_000), (6_000, 300), (300, 6_000)])
+def test_look__makes_the_vector_that_indexing_makes(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Index, size: tuple[int, int]
+) -> None:
+    stream = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 255, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize(size).save(stream, "PNG")
+    asset = make_asset(stream.getvalue())
+    index_all()
+    stored = np.asarray(Embedding.objects.get(asset=asset).image, dtype=np.float32)
+    made = pictures.look(stream.getvalue(), active_generation).vector
+    least = 0.9999 if max(size) < 10 * min(size) else 0.98  # The fake encoder looks at a strip's ends, too.
+    assert float(stored @ made) > least
