@@ -154,3 +154,13 @@ def test_remote__no_broker(active_generation: Generation, monkeypatch: pytest.Mo
     monkeypatch.setattr(current_app, "send_task", refuse)
     with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
         Remote().encode_texts(Question(1, "image", {}), ["red"])
+
+
+def test_worker__a_pool_process_that_is_killed_is_replaced_soon(start: Start) -> None:
+    """Several times, as Celery by itself often looks too early, and next after five seconds."""
+    worker = start("mediasearch.read")
+    for _ in range(4):
+        until(lambda: len(worker.pool_processes()) == 1, "there is no pool process")
+        (killed,) = worker.pool_processes()
+        killed.kill()
+        until(lambda: killed not in worker.pool_processes(), "its end was not seen", seconds=3)  # noqa: B023

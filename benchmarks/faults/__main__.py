@@ -15,6 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "chaos-celery": ("chaos", "--workers", "celery"),
     "chaos-command": ("chaos", "--workers", "command"),
+    "leases-celery": ("leases", "--workers", "celery"),
+    "leases-command": ("leases", "--workers", "command"),
+    "poison-celery": ("poison", "--workers", "celery"),
+    "poison-command": ("poison", "--workers", "command"),
+    "storage-outage": ("outages", "--of", "storage"),
+    "encoder-outage": ("outages", "--of", "encoder"),
+    "full-disk": ("outages", "--of", "disk"),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
