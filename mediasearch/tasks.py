@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError
 
 from mediasearch.features import backends, remote, wire
 from mediasearch.indexing import doorbell, encoders, ledger, worker
-from mediasearch.indexing.sweeper import Sweeper
+from mediasearch.indexing.sweeper import LOOK_EVERY, Sweeper
 
 logger = logging.getLogger(__name__)
 _HELD_QUEUES: set[str] = set()
@@ -78,6 +78,13 @@ def finish_batches(**_: Any) -> None:
 def ring_own_bell(**_: Any) -> None:
     """Have the model loaded, and what waited done, before anybody rings."""
     doorbell.ring(_HELD_QUEUES & {doorbell.QUERY, *doorbell.QUEUES})
+
+
+@signals.worker_ready.connect
+def look_after_pool(sender: Any, **_: Any) -> None:
+    """Have a pool process that was killed replaced soon: Celery may look too early, and then only every 5 seconds."""
+    if sender.hub is not None:  # Some pools have no event loop, and no processes.
+        sender.hub.call_repeatedly(LOOK_EVERY, sender.pool.maintain_pool)
 
 
 @shared_task(name=doorbell.WARM, ignore_result=True)

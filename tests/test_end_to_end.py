@@ -203,3 +203,15 @@ def test_remote__a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_remote__without_pictures() -> None:
     with pytest.raises(mediasearch.MediaSearchError, match="switched off"):
         Remote(pictures=False).encode_images(Question(1, "image", {}), [Image.new("RGB", (8, 8))])
+
+        Remote().encode_texts(Question(1, "image", {}), ["red"])
+
+
+def test_worker__a_pool_process_that_is_killed_is_replaced_soon(start: Start) -> None:
+    """Several times, as Celery by itself often looks too early, and next after five seconds."""
+    worker = start("mediasearch.read")
+    for _ in range(4):
+        until(lambda: len(worker.pool_processes()) == 1, "there is no pool process")
+        (killed,) = worker.pool_processes()
+        killed.kill()
+        until(lambda: killed not in worker.pool_processes(), "its end was not seen", seconds=3)  # noqa: B023

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "chaos-celery": ("chaos", "--workers", "celery"),
     "chaos-command": ("chaos", "--workers", "command"),
+    "leases-celery": ("leases", "--workers", "celery"),
+    "leases-command": ("leases", "--workers", "command"),
     "deaths-celery": ("deaths", "--workers", "celery"),
     "deaths-command": ("deaths", "--workers", "command"),
     "broker": ("broker",),

@@ -8,9 +8,9 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,12 +76,14 @@ def running(
     environment: Mapping[str, str] | None = None,
     more: Iterable[Program] = (),
     small: Mapping[str, float] | None = None,
+    prefixes: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Site]:
     """Start PostgreSQL, Valkey without persistence and the named programs, with Django loaded in this process.
 
     `settings` are keys of MEDIASEARCH, `environment` goes to all processes, `more` are programs that may be named as
-    the site's own, `small` are folders below the site's that are to be file systems of their own, with their megabytes.
-    May be entered once in a process. Raises disks.NoMount.
+    the site's own, `small` are folders below the site's that are to be file systems of their own, with their megabytes,
+    and `prefixes` go before the command lines of the programs that they are for. May be entered once in a process.
+    Raises disks.NoMount.
     """
     folder = Path(tempfile.mkdtemp(prefix="mediasearch-faults-"))
     (folder / "logs").mkdir()
@@ -108,6 +110,8 @@ def running(
             **(environment or {}),
         }
         programs = [service("postgres", database), service("valkey", broker), *site(folder), _without_celery(), *more]
+        prefixes = prefixes or {}
+        programs = [replace(one, command=(*prefixes.get(one.name, ()), *one.command)) for one in programs]
         supervisor = Supervisor(folder, programs, os.environ | {leftovers.MARK: str(folder)})
         ending.callback(leftovers.end, folder, hard=True)
         ending.callback(supervisor.stop)

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,4 +70,21 @@ class Failing(FakeEncoder):
             raise (EncoderUnavailable if flag.read_text() == "unavailable" else RuntimeError)(
                 "CUDA error: out of memory"
             )
+        return super().encode_images(images)
+
+
+HOLD, HELD, RELEASED = "hold", "held", "released"
+
+
+class Holding(FakeEncoder):
+    """Whichever process finds the file HOLD takes it away and stays in the midst of encoding until its own is gone."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        own = place(f"{HELD}-{os.getpid()}")
+        with suppress(FileNotFoundError):
+            place(HOLD).rename(own)
+            _note(HELD, os.getpid())
+            while own.exists():
+                time.sleep(0.02)
+            _note(RELEASED, os.getpid())
         return super().encode_images(images)

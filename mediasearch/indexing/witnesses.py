@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import QuerySet
+
 from mediasearch.exceptions import (
     FileMissing,
     FileUnreadable,
@@ -52,20 +54,21 @@ def _judged(result: Any, works: bool | None, alone: bool) -> Any:
 def storage_works(asset: Asset) -> bool | None:
     """Can another file of an asset's source be read, and be read again? None where there is no other to ask for.
 
-    A storage that answers now and then does not work.
+    A storage that answers now and then does not work. A source of which no file could ever be read is compared with
+    the others.
     """
-    others = _others(asset)
+    known = Asset.objects.exclude(pk=asset.pk)
+    others = _some(known.filter(source=asset.source)) or _some(known)
     if not others:
         return None
     return any(all(_readable(other) for _ in range(files.TRIES)) for other in others)
 
 
-def _others(asset: Asset) -> Sequence[Asset]:
-    """Return a few assets of the same source that could be read once, by chance: one of them may have gone bad."""
-    known = Asset.objects.filter(source=asset.source).exclude(pk=asset.pk).order_by("content_hash")
+def _some(known: QuerySet[Asset]) -> list[Asset]:
+    """Return a few of these that could be read once, by chance: one of them may have gone bad."""
     # From a place in the middle on, then from the first.
-    found = {a.pk: a for start in (secrets.token_hex(4), "0") for a in known.filter(content_hash__gte=start)[:_ASKED]}
-    return list(found.values())[:_ASKED]
+    starts = (known.filter(content_hash__gte=start).order_by("content_hash") for start in (secrets.token_hex(4), "0"))
+    return list({found.pk: found for some in starts for found in some[:_ASKED]}.values())[:_ASKED]
 
 
 def _readable(asset: Asset) -> bool:

@@ -43,7 +43,7 @@ class Source(ABC):
     def open(self, asset: Asset) -> BinaryIO:
         """Return the picture's file, opened for reading at its start, through the storage API.
 
-        Raises FileNotFoundError where there is no such file, OSError where the storage does not answer.
+        Raises FileNotFoundError where there is no such file; whatever else it raises, the storage does not answer.
         """
 
     @abstractmethod

@@ -11,8 +11,11 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import storages
 from django.db.models.functions import Now
 
+import mediasearch
 from mediasearch.indexing import witnesses, worker
 from mediasearch.models import Asset, Generation, Job, Pause, Stage
+from mediasearch.sources import registry
+from mediasearch.sources.library import Library
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
@@ -139,6 +142,27 @@ def test_judge__with_no_other_file_to_ask_for_the_storage_is_at_fault(
     index_all()
     assert jobs(asset) == {("pending", 0)}
     assert Pause.objects.count() == 3
+
+
+def test_judge__a_source_that_never_worked_holds_no_other_back(
+    library: list[Asset], make_asset: MakeAsset, index_all: Index
+) -> None:
+    """Perhaps its code is wrong."""
+
+    class Wrong(Library):
+        slug = "wrong"
+
+        def open(self, asset: Asset) -> Any:
+            raise AttributeError("photo")
+
+    mediasearch.register(Wrong)
+    try:
+        strangers = [make_asset("red", source="wrong", file_version=version) for version in "ab"]
+        index_all()
+        assert [jobs(asset) for asset in strangers] == [{("pending", 1)}] * 2
+        assert not Pause.objects.exists()
+    finally:
+        registry.unregister("wrong")
 
 
 def test_judge__a_storage_that_is_not_mounted_has_lost_no_file(
