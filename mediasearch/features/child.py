@@ -126,8 +126,10 @@ def read(data: bytes, options: dict[str, Any]) -> Answer:
     reader = _reader(options["backend"], json.dumps(options["backend_options"]))
     try:
         reading = reader.read(Image.frombytes("RGB", (options["width"], options["height"]), data))
-    except (MediaSearchError, MemoryError):
+    except MediaSearchError:
         raise
+    except MemoryError:
+        raise ImageTooLarge('Reading this picture takes more memory than MEDIASEARCH["READ_MEMORY"] allows.') from None
     except Exception as error:  # Readers are plug-ins, and engines fail in their own ways.
         raise ReaderFailed(f"The reader failed on this picture ({type(error).__name__}: {error}).") from error
     return {"text": reading.text, "words": [asdict(word) for word in reading.words]}, b""

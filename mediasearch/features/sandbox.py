@@ -77,7 +77,7 @@ class Sandbox:
                 raise self._crashed(operation, expired.is_set())
             header, payload = answer
             self._served += 1
-            if header.pop(LEAVES) or self._served >= self.budget.files:
+            if header.pop(LEAVES) or expired.is_set() or self._served >= self.budget.files:
                 self.close()
         if name := header.get("error"):
             raise getattr(exceptions, name)(header["message"])
@@ -148,6 +148,10 @@ class Sandbox:
         _kill(process)
 
     def _crashed(self, operation: str, expired: bool) -> exceptions.MediaSearchError:
+        assert self._process is not None
+        if not expired:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1.0)  # Killed while it dies, it would not tell of what.
         served, said = self._served, self._last_words()
         died_of = _signal_name(-self.close())
         expired = expired or died_of == "SIGXCPU"

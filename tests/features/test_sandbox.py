@@ -174,7 +174,7 @@ def test_call__a_reader_that_can_not_be_loaded_is_no_picture_s_fault(sandbox: Sa
 
 
 def test_call__memory_is_bounded(sandbox: Sandbox) -> None:
-    with pytest.raises(exceptions.ImageTooLarge, match="memory"):
+    with pytest.raises(exceptions.ImageTooLarge, match="READ_MEMORY"):
         sandbox.call("read", WHITE, OPTIONS | GLUTTON)
 
 
