@@ -204,8 +204,6 @@ def test_remote__without_pictures() -> None:
     with pytest.raises(mediasearch.MediaSearchError, match="switched off"):
         Remote(pictures=False).encode_images(Question(1, "image", {}), [Image.new("RGB", (8, 8))])
 
-        Remote().encode_texts(Question(1, "image", {}), ["red"])
-
 
 def test_worker__a_pool_process_that_is_killed_is_replaced_soon(start: Start) -> None:
     """Several times, as Celery by itself often looks too early, and next after five seconds."""
