@@ -68,13 +68,13 @@ def run(given: Given, bars: Bars) -> None:
         browser = _logged_in(site)
         before = _identities(site, programs)
         _upload(browser, samples, bars)
-        _push([sample for sample in samples if sample.refusal])
+        pushed = _push([sample for sample in samples if sample.refusal])
         _ask(browser, samples, bars)
         settled = until(lambda: not _unfinished(), LONGEST, every=0.5)
         _look_at_everything(browser)
         bars.note("settled after, s", settled)
         _judge_site(site, browser, programs, before, bars)
-        _judge_jobs(site, bars)
+        _judge_jobs(site, pushed, bars)
         peaks.tell(bars)
 
 
@@ -190,14 +190,16 @@ def _differences(samples: Sequence[Sample], said: Sequence[str]) -> list[str]:
     ]
 
 
-def _push(samples: Sequence[Sample]) -> None:
-    """Put files into the library that no form would have taken."""
+def _push(samples: Sequence[Sample]) -> set[int]:
+    """Put files into the library that no form would have taken; return their ids."""
     from django.core.files.base import ContentFile
 
     from mediasearch.models import Asset
 
-    for number, sample in enumerate(samples):
-        Asset.objects.create(file=ContentFile(sample.content, name=f"pushed-{number}.jpg"), title=sample.name[:200])
+    return {
+        Asset.objects.create(file=ContentFile(sample.content, name=f"pushed-{number}.jpg"), title=sample.name[:200]).pk
+        for number, sample in enumerate(samples)
+    }
 
 
 def _ask(browser: Browser, samples: Sequence[Sample], bars: Bars) -> None:
@@ -274,7 +276,7 @@ def _judge_site(
     bars.equal("tracebacks in the logs", {n: c for n in programs if (c := site.log(n).count("Traceback"))}, {})
 
 
-def _judge_jobs(site: Site, bars: Bars) -> None:
+def _judge_jobs(site: Site, pushed: set[int], bars: Bars) -> None:
     from mediasearch import exceptions
     from mediasearch.models import Job, Pause
 
@@ -291,6 +293,9 @@ def _judge_jobs(site: Site, bars: Bars) -> None:
         if not issubclass(getattr(exceptions, faults.get(pk, "?"), object), exceptions.Refused)
     ]
     bars.equal("failed without a typed reason", sorted(set(odd)), [])
+    taken = Job.objects.filter(state="failed").exclude(asset__in=pushed)
+    failed_later = list(taken.values_list("asset__file", "stage", "error"))
+    bars.equal("taken by a form and refused by a worker", failed_later, [])
 
 
 def _events(site: Site) -> list[dict[str, Any]]:

@@ -103,10 +103,8 @@ def open_file(data: bytes, limits: Limits, shortest_side: int | None = None) -> 
         if image.getexif().get(ExifTags.Base.Orientation) in _ON_THEIR_SIDE:
             size = size[1], size[0]
         ImageOps.exif_transpose(image, in_place=True)
-        plain = _eight_bit(image)
-        if shortest_side and (factor := min(plain.size) // shortest_side) >= 2:
-            plain = plain.reduce(factor)
-        return Opened(_flatten(plain), size, image)
+        factor = max(1, min(image.size) // shortest_side) if shortest_side else 1
+        return Opened(_plain(image, factor), size, image)
     except MemoryError:
         raise ImageTooLarge(_NO_MEMORY) from None
     except Image.DecompressionBombError:
@@ -214,16 +212,35 @@ def _refusal(data: bytes, limits: Limits) -> MediaSearchError:
     return NotAnImage(f"This file is not an image, or not of a format that is accepted ({accepted}).")
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Bring deeper pixels to 8 bits by their range; Pillow alone would clip them to white."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        brightest = 65_535.0 if image.mode.startswith("I;16") else cast(tuple[float, float], image.getextrema())[1]
-        scale = 255 / brightest if brightest > 255 else 1.0
-        grey = Image.new("L", image.size)
-        for top in range(0, image.height, _ROWS):  # At once it would take three times the memory.
-            strip = image.crop((0, top, image.width, min(top + _ROWS, image.height))).convert("F")
-            grey.paste(strip.point(lambda value: value * scale + 0).convert("L"), (0, top))
-        return grey
+def _plain(image: Image.Image, factor: int) -> Image.Image:
+    """Return a decoded picture as RGB on white, reduced by a factor."""
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        reduced = image.reduce(factor) if factor > 1 else image
+        return reduced if reduced.mode == "RGB" else reduced.convert("RGB")
+    # A band at a time, for converting all of it at once takes several times its memory.
+    scale, rows = _scale(image), max(1, _ROWS // factor) * factor
+    plain = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        plain.paste(_flatten(_eight_bit(band, scale).reduce(factor)), (0, top // factor))
+    return plain
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _scale(image: Image.Image) -> float:
+    """Return what brings deep pixels to 8 bits by their range; Pillow alone would clip them to white."""
+    if not _is_deep(image):
+        return 1.0
+    brightest = 65_535.0 if image.mode.startswith("I;16") else cast(tuple[float, float], image.getextrema())[1]
+    return 255 / brightest if brightest > 255 else 1.0
+
+
+def _eight_bit(image: Image.Image, scale: float) -> Image.Image:
+    if _is_deep(image):
+        return image.convert("F").point(lambda value: value * scale + 0).convert("L")
     if image.mode in ("1", "P", "PA", "LAB", "HSV", "CMYK", "YCbCr", "La", "RGBa"):
         return image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") or "transparency" in image.info else "RGB")
     return image
