@@ -20,7 +20,7 @@ STAGES = ("inspect", "read", "embed_image")
 PROGRAMS = {"celery": ("worker-read", "worker-embed", "beat"), "command": ("worker",)}
 UPLOADS, KILLS, DUE, SETTLED = 10_000, {"worker": 20, "valkey": 5, "postgres": 5}, 1_000, 180.0
 SHORT = {"UPLOADS": 400, "KILLS": {"worker": 4, "valkey": 1, "postgres": 1}, "DUE": 50, "LEASE_SECONDS": 10}
-PER_SECOND, LONGEST_WAIT = 120.0, 300.0
+PER_SECOND, LONGEST_WAIT, PATIENCE = 120.0, 300.0, 120.0
 
 
 def run(given: Given, bars: Bars) -> None:
@@ -92,9 +92,9 @@ class _Backlog:
 def _kill(site: Site, what: str, programs: tuple[str, ...], chance: random.Random) -> bool:
     """Kill one thing; of the workers one by chance, and sometimes its pool process alone."""
     if what != "worker":
-        return until(lambda: site.kill(what), 30.0) is not None
+        return until(lambda: site.kill(what), PATIENCE) is not None
     name = chance.choice([program for program in programs if program.startswith("worker")])
-    if until(lambda: len(site.processes(name)) > 1, 30.0) is None:
+    if until(lambda: len(site.processes(name)) > 1, PATIENCE) is None:
         return False
     processes = site.processes(name)
     if chance.random() < 0.3 and len(processes) > 1:

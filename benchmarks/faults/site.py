@@ -25,7 +25,7 @@ from project.supervision import Program, Supervisor, service, site
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _TEMPLATE = ROOT / ".bench" / "faults-postgres"
-_LONGEST_AWAY = 120.0
+_LONGEST_AWAY = 300.0
 T = TypeVar("T")
 
 
