@@ -34,7 +34,7 @@ WATCHED, LONGEST = 3.0, 60.0
 """Seconds that a main process is watched after the broker's end, and that anything else may take."""
 SKIPPED = 45.0
 """Seconds of silence that the short form does not wait for, but writes into the ledger."""
-JOBS, SHORT_JOBS, BATCH, SECONDS = 10_000, 3_000, 4, 0.2
+JOBS, SHORT_JOBS, BATCH, SECONDS = 8_000, 1_000, 2, 0.5
 
 
 def run(given: Given, bars: Bars) -> None:
@@ -58,6 +58,7 @@ def run(given: Given, bars: Bars) -> None:
         killed = _lose_broker(site, chance, kill=True)
         alarms += _alarm_is_told()
         bars.equal("main processes killed", sorted(killed), sorted(backs))
+        bars.note("seconds until each was back", [round(one, 1) for one in [*backs[GREEDY], *killed.values()]])
         longest = max([*backs[GREEDY], *backs[DOCUMENTED], *killed.values()])
         bars.at_most("longest from an exit until the new process had done a batch", longest, BACK, " s")
         bars.equal("alarms while they worked", alarms, 0)
@@ -98,7 +99,7 @@ def _lose_broker(site: Site, chance: random.Random, *, kill: bool) -> dict[str, 
     Returns, for each worker whose main process ended, after how many seconds the new one had done a batch.
     """
     before = {name: site.processes(name) for name in (DOCUMENTED, GREEDY)}
-    _await_messages()
+    _await_messages(full=chance.random() < 0.3)
     time.sleep(chance.uniform(0.0, 1.0))
     site.kill("valkey")
     at = time.time()
@@ -122,14 +123,17 @@ def _first_batch(site: Site, name: str, old: set[int]) -> float | None:
     return min(done, default=None)
 
 
-def _await_messages() -> None:
-    """Wait until a worker has fetched a message that its busy pool can't take yet, and another one waits."""
+def _await_messages(*, full: bool) -> None:
+    """Wait until a worker has fetched a message that its busy pool can't take yet, or `full`, so many that more wait.
+
+    How a worker meets the broker's end differs with that: one that is full has asked for no more.
+    """
     from mediasearch.indexing import doorbell
 
     def under_way() -> bool:
         try:
             with redis.Redis.from_url(os.environ["REDIS_URL"], socket_timeout=2.0) as broker:
-                if broker.hlen("unacked") and broker.llen(QUEUE):
+                if broker.hlen("unacked") and (broker.llen(QUEUE) or not full):
                     return True
         except redis.RedisError:
             return False
