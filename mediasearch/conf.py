@@ -102,7 +102,7 @@ class Settings:
     max_claims: int = 5
     open_seconds: float = 20.0
     read_seconds: float = 45.0
-    open_memory: int = 550_000_000
+    open_memory: int = 560_000_000
     read_memory: int = 1_100_000_000
     index_memory: int = 1_000_000_000
     index_workers: int = 0

@@ -186,12 +186,21 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # Libraries that print must not write into the frames.
     try:
-        while frame := read_frame(requests):
-            confinement.allow(seconds)
-            header, payload = answer(*frame)
-            write_frame(answers, header | {LEAVES: confinement.left_processes()}, payload)
+        while _serve(requests, answers, seconds):
+            pass
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO, seconds: float) -> bool:
+    """Answer one request, and keep nothing of it; return whether there was one."""
+    frame = read_frame(requests)
+    if frame is None:
+        return False
+    confinement.allow(seconds)
+    header, payload = answer(*frame)
+    write_frame(answers, header | {LEAVES: confinement.left_processes()}, payload)
+    return True
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Budget:
 
     seconds: float = 20.0
     """Wall clock for one file."""
-    memory: int = 550_000_000
+    memory: int = 560_000_000
     """Bytes that it may allocate."""
     files: int = 500
     """Requests after which the child is replaced, so that leaks stay small."""

@@ -131,7 +131,7 @@ def test_child__ends_with_a_killed_owner_and_takes_all_along() -> None:
 def test_child__ends_with_its_input_and_removes_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
-    command = [sys.executable, "-m", "mediasearch.features.child", "550000000", "20", str(os.getpid()), str(folder)]
+    command = [sys.executable, "-m", "mediasearch.features.child", "560000000", "20", str(os.getpid()), str(folder)]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
     assert (ended.returncode, ended.stdout, folder.exists()) == (0, b"", False)
 
