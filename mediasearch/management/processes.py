@@ -1,74 +1,74 @@
-"""A few processes that are kept running: one that ends is started again."""
+"""A few processes that are kept running: one that ends is started again, as a copy of this one and so without delay."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-
-from django.conf import settings
+from multiprocessing.process import BaseProcess
 
 _LOOK_EVERY = 0.2
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _SETTLED, _WAIT, _LONGEST_WAIT = 10.0, 0.5, 10.0
-
-
-def manage(*arguments: str) -> list[str]:
-    """Return the command line that runs one of Django's commands as this process was run."""
-    script = Path(sys.argv[0])
-    if script.suffix == ".py" and script.is_file() and script.name != "__main__.py":
-        return [sys.executable, str(script), *arguments]
-    return [sys.executable, "-m", "django", *arguments, "--settings", str(settings.SETTINGS_MODULE)]
+_forking = multiprocessing.get_context("fork")
 
 
 class Kept:
-    """One command, started again whenever it ends: the sooner it ended by itself, the later.
+    """A task in a process of its own, started again whenever it ends: the sooner it ended by itself, the later.
 
     One that was killed, by a picture perhaps, is needed as before.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
+    def __init__(self, task: Callable[[], None]) -> None:
+        self._task = task
         self._wait = _WAIT
         self._start_at = 0.0
         self._started = 0.0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: BaseProcess | None = None
 
     def look(self) -> None:
         """Start it if it is not running and its time has come."""
         now = time.monotonic()
         if self.process is not None:
-            if self.process.poll() is None:
+            if (code := self.process.exitcode) is None:
                 return
-            killed = self.process.returncode < 0
-            self._wait = _WAIT if killed or now - self._started > _SETTLED else min(2 * self._wait, _LONGEST_WAIT)
-            self._start_at, self.process = now + self._wait, None
+            by_itself = code >= 0 and now - self._started <= _SETTLED
+            self._wait = min(2 * self._wait, _LONGEST_WAIT) if by_itself else _WAIT
+            self._start_at, self.process = now + (self._wait if by_itself else 0.0), None
         if now >= self._start_at:
-            # A session of its own: Ctrl-C reaches the one who keeps it, who then asks it to end.
-            self.process = subprocess.Popen(self._command, start_new_session=True)
+            self.process = _forking.Process(target=_apart, args=[self._task])
+            self.process.start()
             self._started = now
 
+    def lives(self) -> bool:
+        return self.process is not None and self.process.exitcode is None
+
     def ask_to_end(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.process.terminate()
 
 
-def keep(commands: Sequence[Sequence[str]], stopping: Callable[[], bool]) -> None:
-    """Keep the commands running until `stopping` answers True; then ask them to end, and wait until they have."""
-    kept = [Kept(command) for command in commands]
+def _apart(task: Callable[[], None]) -> None:
+    os.setsid()  # Ctrl-C reaches the one who keeps it, who then asks it to end.
+    task()
+
+
+def keep(tasks: Sequence[Callable[[], None]], stopping: Callable[[], bool]) -> None:
+    """Keep the tasks running until `stopping` answers True; then ask them to end, and wait until they have.
+
+    Nothing may be open here that processes can't share, such as a connection to the database.
+    """
+    kept = [Kept(task) for task in tasks]
     while not stopping():
         for one in kept:
             one.look()
         time.sleep(_LOOK_EVERY)
-    for one in kept:
-        one.ask_to_end()
-    for one in kept:
-        if one.process is not None:
-            one.process.wait()
+    while any(one.lives() for one in kept):
+        for one in kept:
+            one.ask_to_end()  # Again and again, since one that has only just been forked does not hear it yet.
+        time.sleep(_LOOK_EVERY)
 
 
 class Ending:

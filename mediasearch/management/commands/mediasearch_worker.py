@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connections
 
 from mediasearch.indexing import doorbell, serving
-from mediasearch.management.processes import Ending, keep, manage
+from mediasearch.management.processes import Ending, keep
 
 
 class Command(BaseCommand):
@@ -30,24 +31,22 @@ class Command(BaseCommand):
         )
         parser.add_argument("--until-done", action="store_true", help="leave when nothing is due, as cron wants it")
         parser.add_argument("--poll", type=float, default=serving.POLL, help="seconds between two looks for work")
-        parser.add_argument("--parent", type=int, help="end when the process of this id, which started this one, ends")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["poll"] <= 0:
             raise CommandError("--poll must be above zero.")
-        with Ending(options["parent"]) as ending:
-            if options["queues"] or options["until_done"]:
-                self._serve(options["queues"] or list(doorbell.QUEUES), ending, options)
-            else:
-                common = ("--poll", str(options["poll"]), "--parent", str(os.getpid()))
-                keep(
-                    [manage("mediasearch_worker", "--queue", queue, *common) for queue in sorted(doorbell.QUEUES)],
-                    ending,
-                )
+        if options["queues"] or options["until_done"]:
+            try:
+                self._serve(options["queues"] or list(doorbell.QUEUES), options)
+            except (OperationalError, InterfaceError) as error:
+                raise CommandError(f"The database can't be reached: {error}") from error
+        else:
+            connections.close_all()  # The processes are copies of this one.
+            tasks = [partial(self._serve, [queue], options, os.getpid()) for queue in sorted(doorbell.QUEUES)]
+            with Ending() as ending:
+                keep(tasks, ending)
 
     @staticmethod
-    def _serve(queues: list[str], ending: Ending, options: dict[str, Any]) -> None:
-        try:
+    def _serve(queues: list[str], options: dict[str, Any], parent: int | None = None) -> None:
+        with Ending(parent) as ending:
             serving.serve(queues, ending, until_done=options["until_done"], poll=options["poll"])
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(f"The database can't be reached: {error}") from error
