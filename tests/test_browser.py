@@ -213,7 +213,7 @@ def test_browser__searches_with_a_picture(
     follow(browser, ".ms-clear", ".ms-title")
     assert css(browser, ".ms-title")[0].text.startswith("yellow")
     thumbnail = css(browser, ".ms-asked img")[0]
-    assert browser.execute_script("return arguments[0].complete && arguments[0].naturalWidth", thumbnail) == 100
+    assert browser.execute_script("return arguments[0].complete && arguments[0].naturalWidth", thumbnail) == 128
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     follow(browser, ".ms-card", "h1")
     browser.back()  # To an address of its own, and not to a form that would have to be sent again.
