@@ -36,7 +36,7 @@ def test_indexes__says_what_is_wrong_and_repairs_it(filled: Generation) -> None:
     assert "is missing" in said()[image]
     mended = said(repair=True)
     assert set(mended) == {"index", image, caption, "mediasearch_asset_text", "mediasearch_asset_tags"}
-    assert mended[image].split()[-1] == "1.0"
+    assert 0.7 <= float(mended[image].split()[-1]) <= 1.4  # Four pages, or one more where chance has high nodes.
     with connection.cursor() as cursor:
         cursor.execute("CREATE INDEX mediasearch_asset_text_ccnew ON mediasearch_asset USING gin (text_vector)")
     assert "was left by a rebuild" in said()["mediasearch_asset_text_ccnew"]
