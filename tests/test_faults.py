@@ -1,4 +1,4 @@
-"""The short form of each experiment of `make faults`, on services of its own that may be killed."""
+"""The short form of each experiment of `make faults`: what comes of it, and not how long it takes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from benchmarks.faults.__main__ import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST = 240
+LONGEST = 400
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
-def test_faults__meet_their_bars(name: str) -> None:
+def test_faults__lose_nothing(name: str) -> None:
     module, *options = EXPERIMENTS[name]
     command = [sys.executable, "-m", f"benchmarks.faults.{module}", *options, "--short"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST)

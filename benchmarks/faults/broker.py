@@ -53,6 +53,7 @@ def run(given: Given, bars: Bars) -> None:
                     f"broker {name}: seconds left of its absence after the last upload",
                     until_back - time.monotonic(),
                     0.0,
+                    " s",
                 )
                 time.sleep(max(0.0, until_back - time.monotonic()))
             _judge(bars, name, went, count, (turn + 1) * (count + BUSY_WITH))

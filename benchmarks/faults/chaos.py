@@ -70,7 +70,7 @@ def _go(
     counted = patiently(effects.counted)
     wanted = {(what, stage): uploads for what in ("job", "write") for stage in STAGES}
     bars.equal("effects, each by what and stage", dict(counted), wanted)
-    bars.at_most("seconds from the last fault until all is done", settled - faults_over, SETTLED)
+    bars.at_most("from the last fault until all is done", settled - faults_over, SETTLED, " s")
     bars.at_most("doorbells for each upload", site.doorbells() / uploads, 1.5)
 
 

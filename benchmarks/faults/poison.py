@@ -73,7 +73,7 @@ def _among_many(given: Given, bars: Bars, chance: random.Random, first: Block) -
     dear = seconds[True] - counts[True] * seconds[False] / counts[False]
     bars.note("seconds that each of them costs the others", dear / sum(len(block.ill) for block in blocks))
     kept = (counts[True] / seconds[True]) / (counts[False] / seconds[False])
-    bars.at_least("share of their rate that the others keep", kept, LEAST_RATE)
+    bars.at_least("share of their rate that the others keep", kept, LEAST_RATE, " x")
 
 
 def _judge(bars: Bars, blocks: list[Block]) -> None:
