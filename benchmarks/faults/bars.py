@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-
 TIMES = (" s", " x")
 """The units of durations, and of how fast one thing is beside another."""
 
