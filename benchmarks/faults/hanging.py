@@ -159,14 +159,25 @@ def _found_by_vector(colour: str) -> list[int]:
 
 def _watch(mark: str, over: Callable[[], bool]) -> float:
     """Return how long the longest-lived of the processes that hang was there, until something is over."""
-    longest = 0.0
+    longest, known, looked, ended = 0.0, set[psutil.Process](), 0.0, False
     end = time.monotonic() + 120.0
-    while not (over() and not _stubs(mark)):
+    while not ended or known:
         if time.monotonic() > end:
             return float("inf")
-        longest = max([longest, *(time.time() - one.create_time() for one in _stubs(mark))])
-        time.sleep(0.05)
+        if time.monotonic() - looked > 0.5:  # To look at all processes takes a while; at those that are known, none.
+            known, looked, ended = known | set(_stubs(mark)), time.monotonic(), over()
+        known = {one for one in known if _alive(one)}
+        longest = max([longest, *map(_age, known)])
+        time.sleep(0.02)
     return longest
+
+
+def _age(process: psutil.Process) -> float:
+    """Return how long a process has been there; psutil's own time of its start may be a second off."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _stubs(mark: str) -> list[psutil.Process]:
