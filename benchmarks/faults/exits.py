@@ -15,8 +15,9 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import psutil
 import redis
@@ -28,14 +29,26 @@ from project.services import valkey
 from project.supervision import Program
 
 DOCUMENTED, GREEDY, QUEUE = "worker-embed", "worker-greedy", "mediasearch.embed"
-TRIES, ENOUGH, SHORT_TRIES = 20, 4, 1
+TRIES, ENOUGH, SHORT_TRIES = 20, 3, 1
 """How often the broker is killed; that many exits are enough."""
 BACK, ALARMED, ASK_EVERY, SHORT_EVERY = 10.0, 60.0, 10.0, 3.0
 WATCHED, LONGEST = 3.0, 60.0
 """Seconds that a main process is watched after the broker's end, and that anything else may take."""
+BROKEN = "Unrecoverable error"
+"""What a main process says when it breaks down."""
 SKIPPED = 45.0
 """Seconds of silence that the short form does not wait for, but writes into the ledger."""
 JOBS, SHORT_JOBS, BATCH, SECONDS = 8_000, 1_000, 2, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """How a worker came back."""
+
+    seconds: float
+    """From the end of its main process until a new one had done a batch."""
+    idle: float
+    """From the last batch of its old processes until then: a pool works on while its main process breaks down."""
 
 
 def run(given: Given, bars: Bars) -> None:
@@ -46,7 +59,7 @@ def run(given: Given, bars: Bars) -> None:
         await_model()
         _owe(jobs)
         chance, alarms = random.Random(given.seed), _alarm_is_told()
-        backs: dict[str, list[float]] = {DOCUMENTED: [], GREEDY: []}
+        backs: dict[str, list[Back]] = {DOCUMENTED: [], GREEDY: []}
         tried = 0
         while tried < tries and len(backs[GREEDY]) < ENOUGH:
             tried += 1
@@ -60,9 +73,11 @@ def run(given: Given, bars: Bars) -> None:
         killed = _lose_broker(site, chance, victims)
         alarms += _alarm_is_told()
         bars.equal("main processes killed", sorted(set(victims) & set(killed)), sorted(victims))
-        bars.note("seconds until each was back", [round(one, 1) for one in [*backs[GREEDY], *killed.values()]])
-        longest = max([*backs[GREEDY], *backs[DOCUMENTED], *killed.values()])
+        every = [*backs[GREEDY], *backs[DOCUMENTED], *killed.values()]
+        bars.note("seconds until each was back", [round(back.seconds, 1) for back in every])
+        longest, idle = max(back.seconds for back in every), max(back.idle for back in every)
         bars.at_most("longest from an exit until the new process had done a batch", longest, BACK, " s")
+        bars.at_most("longest from the old processes' last batch to the new ones' first", idle, BACK, " s")
         bars.equal("alarms while they worked", alarms, 0)
         bars.at_most("from their end for good to the alarm", _silence(site, short=given.short), ALARMED, " s")
 
@@ -95,33 +110,59 @@ def _owe(jobs: int) -> None:
     Job.objects.filter(generation=None).update(state="done")  # No worker does these here.
 
 
-def _lose_broker(site: Site, chance: random.Random, victims: Collection[str] = ()) -> dict[str, float]:
+def _lose_broker(site: Site, chance: random.Random, victims: Collection[str] = ()) -> dict[str, Back]:
     """Kill the broker while messages are under way, and along with it the main processes of some workers.
 
-    Returns, for each worker whose main process ended, after how many seconds the new one had done a batch.
+    Returns how each worker came back whose main process ended.
     """
-    before = {name: site.processes(name) for name in (DOCUMENTED, GREEDY)}
     _await_messages(full=chance.random() < 0.3)
     time.sleep(chance.uniform(0.0, 1.0))
+    until(lambda: all(map(site.processes, (DOCUMENTED, GREEDY))), LONGEST)  # Not while just started.
+    before = {name: site.processes(name) for name in (DOCUMENTED, GREEDY)}
+    told = {name: site.log(name).count(BROKEN) for name in before}
     site.kill("valkey")
-    at = time.time()
     for name in victims:
         before[name][0].kill()
-    until(lambda: not any(_lives(main) for main, *_ in before.values()), WATCHED, every=0.02)
-    ended = [name for name, (main, *_) in before.items() if not _lives(main)]
+    ended = _exits(site, {name: main for name, (main, *_) in before.items()}, told)
     old = {process.pid for processes in before.values() for process in processes}
-    until(lambda: all(_first_batch(site, name, old) for name in ended), LONGEST)
+    until(lambda: all(_batches(site, name, old) for name in ended), LONGEST)
     until(lambda: valkey.ping(os.environ["REDIS_URL"]), LONGEST)
-    return {name: (_first_batch(site, name, old) or float("inf")) - at for name in ended}
+    return {name: _back(site, name, {p.pid for p in before[name]}, old, exited) for name, exited in ended.items()}
 
 
-def _first_batch(site: Site, name: str, old: set[int]) -> float | None:
-    """When a worker's new processes had done their first batch; None where they have not yet."""
+def _exits(site: Site, mains: Mapping[str, psutil.Process], told: Mapping[str, int]) -> dict[str, float]:
+    """Watch main processes, and return when each of those ended that did.
+
+    One that breaks down has its pool end what it is at: a batch after the other, for up to half a minute.
+    """
+    ended: dict[str, float] = {}
+    since = time.monotonic()
+
+    def settled() -> bool:
+        for name, main in mains.items():
+            if name not in ended and not _lives(main):
+                ended[name] = time.time()
+        breaking = [name for name in mains if name not in ended and site.log(name).count(BROKEN) > told[name]]
+        return len(ended) == len(mains) or (not breaking and time.monotonic() - since > WATCHED)
+
+    until(settled, LONGEST, every=0.05)
+    return ended
+
+
+def _back(site: Site, name: str, own: set[int], old: set[int], exited: float) -> Back:
+    from benchmarks.faults.counting import notes
+
+    first = min(_batches(site, name, old), default=float("inf"))
+    events = [one for one in notes.read(notes.EVENTS) if one["process"] in own and one["event"] == "batch"]
+    return Back(first - exited, first - max(one["at"] for one in events if one["at"] < first))
+
+
+def _batches(site: Site, name: str, old: set[int]) -> list[float]:
+    """When a worker's new processes did their batches."""
     from benchmarks.faults.counting import notes
 
     new = {process.pid for process in site.processes(name)} - old
-    done = [one["at"] for one in notes.read(notes.EVENTS) if one["process"] in new and one["event"] == "batch"]
-    return min(done, default=None)
+    return [one["at"] for one in notes.read(notes.EVENTS) if one["process"] in new and one["event"] == "batch"]
 
 
 def _await_messages(*, full: bool) -> None:
