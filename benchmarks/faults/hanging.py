@@ -82,7 +82,8 @@ def _go(given: Given, bars: Bars, site: Site, folder: Path, mark: str, real: str
     _no_zombies(bars, site)
     bars.equal("temporary files that are left", sorted(_litter() - litter), [])
     _kill_its_worker(bars, site, mark)
-    if not given.short and real:
+    # The reader finds this out after 10 s; the other form's sandbox ends whatever takes 4.
+    if not given.short and real and given.options.ended_by == "reader":
         _hang_always(bars, folder)
     _no_zombies(bars, site)
 
