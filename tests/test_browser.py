@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.conftest import MakeAsset, picture
 
 webdriver = pytest.importorskip("selenium.webdriver")
 expected_conditions = pytest.importorskip("selenium.webdriver.support.expected_conditions")
+WebDriverException = pytest.importorskip("selenium.common.exceptions").WebDriverException
 WebDriverWait = pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -82,13 +84,21 @@ def errors(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
-def follow(browser: Any, selector: str, awaited: str) -> None:
-    """Click what leads to another page, and wait until something of that page is there."""
+@contextmanager
+def another_page(browser: Any, awaited: str) -> Iterator[None]:
+    """Wait after what leads to another page, until something of that page is there."""
     before = css(browser, "html")[0]
-    css(browser, selector)[0].click()
-    wait = WebDriverWait(browser, 20)
+    yield
+    # What is asked of a page just as it goes may fail in more ways than one.
+    wait = WebDriverWait(browser, 20, ignored_exceptions=[WebDriverException])
     wait.until(expected_conditions.staleness_of(before))
     wait.until(lambda page: css(page, awaited))
+
+
+def follow(browser: Any, selector: str, awaited: str) -> None:
+    """Click what leads to another page, and wait until something of that page is there."""
+    with another_page(browser, awaited):
+        css(browser, selector)[0].click()
 
 
 def search(browser: Any, text: str) -> None:
@@ -192,11 +202,8 @@ def test_browser__uploads_in_the_admin(
 def show(browser: Any, data: bytes, path: Path) -> None:
     """Choose a picture to search with, and wait for what it finds."""
     path.write_bytes(data)
-    before = css(browser, "html")[0]
-    css(browser, "input[name=upload]")[0].send_keys(str(path))
-    wait = WebDriverWait(browser, 20)
-    wait.until(expected_conditions.staleness_of(before))
-    wait.until(lambda page: css(page, ".ms-asked"))
+    with another_page(browser, ".ms-asked"):
+        css(browser, "input[name=upload]")[0].send_keys(str(path))
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -231,10 +238,8 @@ def test_browser__says_why_a_picture_is_refused(start: Start, live_server: Any, 
     browser = start()
     browser.get(live_server.url)
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
-    before = css(browser, "html")[0]
-    css(browser, "input[name=upload]")[0].send_keys(str(tmp_path / "a.pdf"))
-    WebDriverWait(browser, 20).until(expected_conditions.staleness_of(before))
-    WebDriverWait(browser, 20).until(lambda page: css(page, ".errorlist"))
+    with another_page(browser, ".errorlist"):
+        css(browser, "input[name=upload]")[0].send_keys(str(tmp_path / "a.pdf"))
     assert css(browser, ".errorlist")[0].text == "This is a PDF, not an image. Upload its pages as images."
     browser.refresh()
     assert css(browser, ".ms-title")
@@ -245,20 +250,18 @@ def test_browser__takes_a_picture_that_is_dropped(
 ) -> None:
     browser = start()
     browser.get(live_server.url)
-    before = css(browser, "html")[0]
     data = base64.b64encode(picture("green", (200, 150))).decode()
-    browser.execute_script(
-        """
-        const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));
-        const dataTransfer = new DataTransfer();
-        dataTransfer.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
-        for (const kind of ["dragover", "drop"])
-          document.body.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer}));
-        """,
-        data,
-    )
-    WebDriverWait(browser, 20).until(expected_conditions.staleness_of(before))
-    WebDriverWait(browser, 20).until(lambda page: css(page, ".ms-asked"))
+    with another_page(browser, ".ms-asked"):
+        browser.execute_script(
+            """
+            const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+            for (const kind of ["dragover", "drop"])
+              document.body.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer}));
+            """,
+            data,
+        )
     assert css(browser, ".ms-title")[0].text.startswith("green")
 
 

@@ -19,7 +19,7 @@ import redis
 
 from benchmarks.faults import uploads
 from benchmarks.faults.bars import Bars, Given, experiment
-from benchmarks.faults.site import Site, await_model, running, until
+from benchmarks.faults.site import Site, await_model, await_processes, running, until
 from project.supervision import Program
 
 QUEUE, DELIVERED = "mediasearch.embed", 50
@@ -36,6 +36,8 @@ def run(given: Given, bars: Bars) -> None:
         from mediasearch.models import Embedding
 
         await_model()
+        for name in WORKERS:
+            await_processes(site, name, 1 + PROCESSES)
         chance = random.Random(given.seed)
         for number in range(rounds):
             _deliver(site, number)

@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.clocks import Clock, NoFaketime
-from benchmarks.faults.site import ROOT, Site, await_model, patiently, running, until
+from benchmarks.faults.site import ROOT, Site, await_model, await_processes, patiently, running, until
 from benchmarks.faults.troubled import HELD, HOLD, RELEASED, noted, place
 from benchmarks.faults.uploads import upload
 from project.supervision import Program
@@ -79,10 +79,9 @@ class Scene:
         self.site.supervisor.end(name)
 
     def start(self, name: str) -> None:
-        """Start a worker; the supervisor names its process when that has lived for a while."""
+        """Start a worker, and wait until it runs."""
         self.site.start(name)
-        if until(lambda: len(self.site.processes(name)) > 1, 30.0) is None:
-            raise TimeoutError(f"The worker {name} does not start; FAULTS_KEEP=1 keeps the logs.")
+        await_processes(self.site, name)
 
     def expect_refusal(self, what: str, process: int, asset: int) -> None:
         """Let a process finish what it holds, and see that it writes nothing."""

@@ -185,3 +185,12 @@ def await_model(seconds: float = 60.0) -> None:
 
     if until(Generation.objects.active, seconds) is None:
         raise TimeoutError(f"No worker made a generation within {seconds:g} s; FAULTS_KEEP=1 keeps the logs.")
+
+
+def await_processes(site: Site, name: str, count: int = 2, seconds: float = 60.0) -> None:
+    """Wait until a program runs with so many processes; the supervisor names it when it has lived for a while.
+
+    Raises TimeoutError.
+    """
+    if until(lambda: len(site.processes(name)) >= count, seconds) is None:
+        raise TimeoutError(f"{name} does not have {count} processes; FAULTS_KEEP=1 keeps the logs.")
