@@ -26,8 +26,10 @@ from mediasearch.features.child import LEAVES, read_frame, write_frame
 logger = logging.getLogger(__name__)
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TESSDATA_PREFIX", "LD_LIBRARY_PATH")
 _ONE_THREAD = {"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-_GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "8000000", "MALLOC_ARENA_MAX": "2"}
+_GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "8000000", "MALLOC_TRIM_THRESHOLD_": "16000000", "MALLOC_ARENA_MAX": "2"}
 """For glibc, whose rule of its own would keep the memory of a large picture, and in pieces."""
+_PIPE = 1 << 20
+"""Bytes on their way before one side waits for the other: as many as Linux gives to anybody."""
 _PROCESSOR_TIME = 2
 """Seconds of processor time for each second of the budget: two threads may work all the time."""
 
@@ -122,6 +124,7 @@ class Sandbox:
                 stderr=self._errors,
                 env=environment,
                 start_new_session=True,
+                pipesize=_PIPE,
             )
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
