@@ -84,7 +84,12 @@ class Settings:
     reader: Spec | None = field(default_factory=lambda: Spec("mediasearch.features.reading.Combined"))
     captioner: Spec | None = None
     doorbell: str = "celery"
-    weights: Mapping[str, float] = field(default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0})
+    weights: Mapping[str, float] = field(
+        default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0, "recency": 0.0, "popularity": 0.0}
+    )
+    fusion: str = "minmax"
+    recency_days: float = 365.0
+    popular: float = 100.0
     candidates: int = 200
     exact_scope: int = 10_000
     ef_search: int = 200
@@ -112,8 +117,13 @@ class Settings:
 
 _SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner"}
 _OPTIONAL = {"caption_encoder", "reader", "captioner"}
-_CHOICES = {"doorbell": ("celery", "postgresql")}
+_CHOICES = {
+    "doorbell": ("celery", "postgresql"),
+    "fusion": ("minmax", "dbsf", "arctan", "calibrated", "rrf"),
+}
 SIGNALS = ("image", "caption", "text")
+BOOSTS = ("recency", "popularity")
+"""What makes a picture count more, whatever is asked; nothing is found by it."""
 
 
 @cache
@@ -153,12 +163,13 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def weights(given: Mapping[str, float], where: str) -> dict[str, float]:
-    """Return a weight for each signal, 0 for those not named. Raises ImproperlySet."""
-    if unknown := set(given) - set(SIGNALS):
-        raise ImproperlySet(f"{where} knows the signals {', '.join(SIGNALS)}, not {', '.join(sorted(unknown))}.")
-    if any(not isinstance(w, int | float) or w < 0 for w in given.values()) or not any(given.values()):
-        raise ImproperlySet(f"{where} needs weights of 0 or more, at least one above 0.")
-    return {signal: float(given.get(signal, 0.0)) for signal in SIGNALS}
+    """Return a weight for each signal and boost, 0 for those not named. Raises ImproperlySet."""
+    known = (*SIGNALS, *BOOSTS)
+    if unknown := set(given) - set(known):
+        raise ImproperlySet(f"{where} knows the signals {', '.join(known)}, not {', '.join(sorted(unknown))}.")
+    if any(not isinstance(w, int | float) or w < 0 for w in given.values()) or not any(map(given.get, SIGNALS)):
+        raise ImproperlySet(f"{where} needs weights of 0 or more, at least one of {', '.join(SIGNALS)} above 0.")
+    return {name: float(given.get(name, 0.0)) for name in known}
 
 
 def _reset(*, setting: str, **_: Any) -> None:

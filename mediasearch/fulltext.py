@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.contrib.postgres.search import SearchVectorField
 from django.db.models.expressions import RawSQL
@@ -46,18 +46,34 @@ def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
     return RawSQL(sql, (" ".join(entries), *params), SearchVectorField())  # noqa: S611 (texts are parameters)
 
 
+Form: TypeAlias = tuple[str, tuple[str, ...]]
+"""A tsquery as SQL, with its parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word that is looked for."""
+
+    text: str
+    exact: Form
+    """The word by itself,"""
+    stem: Form
+    """also a word of the same stem,"""
+    anywhere: Form
+    """and also as a part of a longer word."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextQuery:
     """What a question asks the text signal for."""
 
-    sql: str
-    """Selects, each as one tsquery for each word, `exact`, `stems` and `anywhere`, and `query`: any word, anywhere.
+    words: tuple[Word, ...]
 
-    `exact` is the word by itself, `stems` also a word of the same stem, `anywhere` also as a part of a longer word.
-    """
-    params: tuple[Any, ...]
-    words: tuple[str, ...]
-    """The words, as they are compared."""
+    @property
+    def any_word(self) -> Form:
+        """Any of the words, anywhere."""
+        forms = [word.anywhere for word in self.words]
+        return f"({' || '.join(sql for sql, _ in forms)})", tuple(param for _, params in forms for param in params)
 
 
 def query(text: str, language: str) -> TextQuery | None:
@@ -69,42 +85,25 @@ def query(text: str, language: str) -> TextQuery | None:
     terms = lexemes.terms(text)
     wanted = [term for term in terms if term.is_cjk or term.lexemes[0] not in lexemes.STOP_WORDS] or terms
     words = [word for term in wanted for word in _words(term, _configs(language))][:MOST_WORDS]
-    if not words:
-        return None
-    columns = [
-        f"ARRAY[{', '.join(sql for sql, _ in column)}] AS {name}"
-        for name, column in zip(
-            ("exact", "stems", "anywhere"), zip(*(w.forms for w in words), strict=True), strict=True
-        )
-    ]
-    params = [param for column in zip(*(w.forms for w in words), strict=True) for _, given in column for param in given]
-    choice = " || ".join(f"anywhere[{number}]" for number in range(1, len(words) + 1))
-    sql = f"SELECT *, {choice} AS query FROM (SELECT {', '.join(columns)}) AS each_word"
-    return TextQuery(sql, tuple(params), tuple(word.text for word in words))
+    return TextQuery(tuple(words)) if words else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """One word that is looked for, in its three forms as (SQL, parameters)."""
-
-    text: str
-    forms: tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]
-
-
-def _words(term: lexemes.Term, configs: list[str]) -> list[_Word]:
+def _words(term: lexemes.Term, configs: list[str]) -> list[Word]:
     whole, *parts = term.lexemes
     if term.is_cjk:
-        return [_Word(lexeme, (_plain(lexeme),) * 3) for lexeme in term.lexemes]
+        return [Word(lexeme, *(_plain(lexeme),) * 3) for lexeme in term.lexemes]
     by_itself = _plain(whole, f":{BY_ITSELF}")
     stemmed = configs if whole.isalpha() else []
     stems = " || ".join([by_itself[0], *("to_tsquery(%s::regconfig, %s)" for _ in stemmed)])
     stem_params = (*by_itself[1], *(param for config in stemmed for param in (config, f"{whole}:{BY_ITSELF}")))
     anywhere = _plain(whole)
-    forms = (by_itself, (stems, stem_params), (f"{stems} || {anywhere[0]}", (*stem_params, *anywhere[1])))
-    return [_Word(whole, forms), *(_Word(part, (_plain(part),) * 3) for part in parts)]
+    whole_word = Word(
+        whole, by_itself, (f"({stems})", stem_params), (f"({stems} || {anywhere[0]})", (*stem_params, *anywhere[1]))
+    )
+    return [whole_word, *(Word(part, *(_plain(part),) * 3) for part in parts)]
 
 
-def _plain(lexeme: str, weights: str = "") -> tuple[str, tuple[str, ...]]:
+def _plain(lexeme: str, weights: str = "") -> Form:
     return "%s::tsquery", (f"'{lexeme}'{weights}",)
 
 

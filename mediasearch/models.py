@@ -80,6 +80,8 @@ class Asset(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("owner"), null=True, blank=True, related_name="+"
     )
     is_public = models.BooleanField(_("public"), default=True)
+    #: How often it is used, shown or liked, as the site counts; searches may let it weigh.
+    popularity = models.PositiveIntegerField(_("popularity"), default=0, db_default=0, editable=False)
     taken_at = models.DateTimeField(_("taken"), null=True, blank=True)
     created_at = models.DateTimeField(_("added"), default=timezone.now, editable=False)
     modified_at = models.DateTimeField(_("changed"), auto_now=True)

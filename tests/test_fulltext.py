@@ -7,17 +7,29 @@ from mediasearch import fulltext
 
 
 def run(query: fulltext.TextQuery) -> dict[str, list[str]]:
-    columns = "exact::text[], stems::text[], anywhere::text[], ARRAY[query::text]"
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM ({query.sql}) AS asked", query.params)
-        return dict(zip(("exact", "stems", "anywhere", "query"), cursor.fetchone(), strict=True))
+    def shown(form: fulltext.Form) -> str:
+        sql, params = form
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT ({sql})::text", params)
+            return str(cursor.fetchone()[0])
+
+    return {
+        "exact": [shown(word.exact) for word in query.words],
+        "stems": [shown(word.stem) for word in query.words],
+        "anywhere": [shown(word.anywhere) for word in query.words],
+        "query": [shown(query.any_word)],
+    }
+
+
+def words(query: fulltext.TextQuery) -> tuple[str, ...]:
+    return tuple(word.text for word in query.words)
 
 
 @pytest.mark.django_db
 def test_query__a_word_by_itself_by_its_stem_and_as_a_part() -> None:
     asked = fulltext.query("the bicycles", "")
     assert asked is not None
-    assert asked.words == ("bicycles",)
+    assert words(asked) == ("bicycles",)
     assert run(asked) == {
         "exact": ["'bicycles':ABC"],
         "stems": ["'bicycles':ABC | 'bicycl':ABC"],
@@ -30,7 +42,7 @@ def test_query__a_word_by_itself_by_its_stem_and_as_a_part() -> None:
 def test_query__a_code_as_a_whole_and_in_parts() -> None:
     asked = fulltext.query("A-12", "")
     assert asked is not None
-    assert asked.words == ("a-12", "a", "12")
+    assert words(asked) == ("a-12", "a", "12")
     assert run(asked)["exact"] == ["'a-12':ABC", "'a'", "'12'"]
     assert run(asked)["anywhere"][0] == "'a-12':ABC | 'a-12'"
 
@@ -39,14 +51,14 @@ def test_query__a_code_as_a_whole_and_in_parts() -> None:
 def test_query__chinese_by_its_neighbouring_pairs() -> None:
     asked = fulltext.query("安全出口", "zh")
     assert asked is not None
-    assert asked.words == ("安全", "全出", "出口")
+    assert words(asked) == ("安全", "全出", "出口")
     assert run(asked)["exact"] == ["'安全'", "'全出'", "'出口'"]
 
 
 def test_query__stop_words_only_when_there_is_nothing_else() -> None:
     asked = fulltext.query("to the", "")
     assert asked is not None
-    assert asked.words == ("to", "the")
+    assert words(asked) == ("to", "the")
 
 
 @pytest.mark.parametrize("text", ["", "!!!", "🚗"])

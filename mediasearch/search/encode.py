@@ -1,9 +1,12 @@
-"""A question's words and picture as vectors; what can't be computed steps aside."""
+"""A question's words and pictures as vectors; what can't be computed steps aside."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
+import numpy as np
 from django.utils.translation import gettext
 
 from mediasearch.exceptions import Unavailable
@@ -11,9 +14,12 @@ from mediasearch.features import language
 from mediasearch.models import Generation
 from mediasearch.search import pictures, vectors
 from mediasearch.search.pictures import Picture
-from mediasearch.search.query import Query
+from mediasearch.search.query import Part, Query
 from mediasearch.search.results import Notice
+from mediasearch.search.statement import VECTORS
 from mediasearch.search.vectors import Vector
+
+_UNIT, _NOTHING = 1e-3, 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,44 +29,69 @@ class Vectors:
     image: Vector | None = None
     caption: Vector | None = None
     picture: Picture | None = None
-    """The picture that was asked with, where there is one: its vector is then `image`."""
+    """The first picture that was asked with."""
     notices: tuple[Notice, ...] = ()
+
+    @property
+    def found(self) -> dict[str, Vector]:
+        """Those that there are, by field."""
+        both = {"image": self.image, "caption": self.caption}
+        return {name: vector for name, vector in both.items() if vector is not None}
 
 
 def encode(query: Query, generation: Generation | None) -> Vectors:
     """Return the vectors for a query; a signal that can't be computed steps aside with a notice.
 
-    A picture stands for the image signal, and words that are asked along with it for the others. The caption signal
-    does without a picture: asked with one that is in the library, a search must find that one first, and nobody knows
-    how well its caption says what it shows. Raises PictureRefused.
+    Each field is asked with the weighted sum of its parts' unit vectors, scaled to length 1; a part that can't be
+    computed is left out, and a notice says why. Pictures are not compared
+    with captions: asked with one that is in the library, a search must find that one first, and nobody knows how well
+    its caption says what it shows. Raises PictureRefused.
     """
-    fields = [name for name in ("image", "caption") if query.weights[name] > 0 and query.asks(name)]
+    fields = [name for name in VECTORS if query.weights[name] > 0 and query.asked_of(name)]
     if generation is None:
         reason = gettext("No picture has been encoded yet: an embed worker makes the first generation when it starts.")
         return Vectors(notices=tuple(Notice(name, reason) for name in fields))
-    found = Vectors()
+    found: dict[str, Vector] = {}
+    notices: list[Notice] = []
+    seen: list[Picture] = []
     for name in fields:
-        try:
-            found = _with(found, name, query, generation)
-        except Unavailable as error:
-            found = replace(found, notices=(*found.notices, Notice(name, str(error))))
-    return found
+        parts: list[Vector] = []
+        for part in query.asked_of(name):
+            try:
+                parts.append(_part(part, name, query, generation, seen))
+            except Unavailable as error:
+                notices.append(Notice(name, str(error)))
+        if parts and (total := _sum(parts)) is not None:
+            found[name] = total
+        elif parts:
+            reason = gettext("The parts of this question cancel each other out. Change their weights.")
+            notices.append(Notice(name, reason))
+    return Vectors(**found, picture=seen[0] if seen else None, notices=tuple(dict.fromkeys(notices)))
 
 
-def _with(found: Vectors, name: str, query: Query, generation: Generation) -> Vectors:
-    """Return the vectors with one more. Raises PictureRefused, Unavailable."""
-    if name == "image" and query.picture is not None:
-        picture = pictures.look(query.picture, generation)
-        return replace(found, image=picture.vector, picture=picture)
-    if reason := _unreadable(query, generation.reads(name)):
-        return replace(found, notices=(*found.notices, Notice(name, reason)))
-    vector = vectors.of_words(query.text, generation, name)
-    return replace(found, image=vector) if name == "image" else replace(found, caption=vector)
+def _part(part: Part, name: str, query: Query, generation: Generation, seen: list[Picture]) -> Vector:
+    """Return a part's unit vector times its weight. Raises PictureRefused, Unavailable."""
+    if part.image is not None:
+        picture = pictures.look(cast(pictures.Asked, part.image), generation)  # A Query has read the files.
+        seen.append(picture)
+        return picture.vector * np.float32(part.weight)
+    if reason := _unreadable(part.text, query.language, generation.reads(name)):
+        raise Unavailable(reason)
+    return vectors.of_words(part.text.strip(), generation, name) * np.float32(part.weight)
 
 
-def _unreadable(query: Query, languages: frozenset[str] | None) -> str:
-    asked = query.language if languages is not None and query.language not in languages else ""
-    foreign = asked or language.unread(query.text, languages)
+def _sum(parts: Sequence[Vector]) -> Vector | None:
+    """Return the sum, scaled to length 1; None where nothing remains of it."""
+    total: Vector = parts[0] if len(parts) == 1 else np.sum(parts, axis=0, dtype=np.float32)
+    length = float(np.linalg.norm(total))
+    if length < _NOTHING:
+        return None
+    return total if abs(length - 1) < _UNIT else total / np.float32(length)
+
+
+def _unreadable(text: str, spoken: str, languages: frozenset[str] | None) -> str:
+    asked = spoken if languages is not None and spoken not in languages else ""
+    foreign = asked or language.unread(text, languages)
     if not foreign:
         return ""
     known = ", ".join(gettext(language.name(code)) for code in sorted(languages or ()))

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from mediasearch import conf, fulltext
 from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset, Generation
-from mediasearch.search import pictures, statement
+from mediasearch.search import fusion as fusions
+from mediasearch.search import pictures, plan, statement
 from mediasearch.search.encode import Vectors, encode
-from mediasearch.search.query import Filters, Query
+from mediasearch.search.query import Filters, Part, Query
 from mediasearch.search.results import Evidence, Hit, Outcome, Results
 from mediasearch.sources import registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-_MOST_EF = 1_000
 _TRIES = 3
 """How often a search starts again because the model was changed meanwhile."""
 
 
 def search(
-    text: str = "",
+    text: str | Part | Sequence[str | Part] = "",
     *,
     image: pictures.Given | None = None,
     user: AbstractBaseUser | AnonymousUser | None = None,
@@ -41,6 +40,7 @@ def search(
     before: date | None = None,
     language: str = "",
     weights: Mapping[str, float] | None = None,
+    fusion: str | None = None,
     limit: int = 24,
     offset: int = 0,
 ) -> Results:
@@ -48,25 +48,47 @@ def search(
 
     Without `scope`, a search sees what `user` may see, and without `user` what a visitor may see who is not logged
     in. A `scope` is taken as it is: a queryset of assets without slices. `weights` replaces
-    MEDIASEARCH["WEIGHTS"]; signals it does not name are off. With nothing asked the newest pictures come first.
+    MEDIASEARCH["WEIGHTS"]; signals it does not name are off. `fusion` replaces MEDIASEARCH["FUSION"]. With nothing
+    asked the newest pictures come first.
 
-    `image` is a picture to find others like it: its bytes, a binary file, an asset (which is then not among the hits),
-    or the `picture` of earlier results. It replaces the words for the image signal; the others go by the words alone.
+    `text` may be several: words, and `Part`s, which are words or a picture with a weight, added to the question or,
+    below 0, subtracted from it. `image` is one more: a picture to find others like it, as its bytes, a binary file, an
+    asset (which is then not among the hits), or the `picture` of earlier results.
 
     Returns lazy Results. Raises QueryError for a question that can't be asked, and PictureRefused, when the results
     are first looked at, for a picture that can't be opened.
     """
     query = Query(
-        text=text.replace("\x00", "").strip(),
-        picture=None if image is None else pictures.take(image),
+        parts=_parts(text, image),
         language=language,
         filters=Filters(category, tuple(tags), after, before),
         weights=conf.settings().weights if weights is None else conf.weights(weights, "weights"),
+        fusion=conf.settings().fusion if fusion is None else fusion,
         limit=limit,
         offset=offset,
     )
     visible = registry.visible_to(user) if scope is None else scope
-    return Results(lambda: run(query, _without(image, visible, scope) if isinstance(image, Asset) else visible))
+    for part in query.pictures:
+        if isinstance(part.image, Asset):
+            visible = _without(part.image, visible, scope)
+    return Results(lambda: run(query, visible))
+
+
+def _parts(text: str | Part | Sequence[str | Part], image: pictures.Given | None) -> tuple[Part, ...]:
+    """Return the parts of a question, empty words left out, files read into memory. Raises QueryError."""
+    if not isinstance(text, str | Part | list | tuple):
+        raise QueryError(f"A question is a str, a Part or a list of these, not {type(text).__name__}.")
+    asked = [text] if isinstance(text, str | Part) else [*text]
+    parts: list[Part] = []
+    for one in [*asked, *([] if image is None else [Part(image=image)])]:
+        if isinstance(one, str):
+            words = one.replace("\x00", "").strip()
+            parts += [Part(words)] if words else []
+        elif isinstance(one, Part):
+            parts.append(one if one.image is None else replace(one, image=pictures.take(one.image)))
+        else:
+            raise QueryError(f"A part of a question is a str or a Part, not {type(one).__name__}.")
+    return tuple(parts)
 
 
 def _without(asset: Asset, visible: QuerySet[Asset], scope: QuerySet[Asset] | None) -> QuerySet[Asset]:
@@ -80,7 +102,7 @@ def run(query: Query, scope: QuerySet[Asset]) -> Outcome:
     """Answer a query over a scope, from one generation: one that was active until its vectors were read."""
     clock = _Clock()
     narrowed = query.filters.apply(scope).order_by()
-    if not query.text and query.picture is None:
+    if not query.parts:
         return _newest(query, narrowed, clock)
     for _ in range(_TRIES):
         generation = Generation.objects.active()
@@ -110,20 +132,22 @@ def _answer(
         return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
     if not request.vectors and text is None:
         return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
-    plan, rows = _execute(request, narrowed.db)
+    answer = plan.execute(request, narrowed.db)
     clock.stop("rank")
+    rows = answer.rows
     hits = _hits(rows, query.weights, narrowed)
     clock.stop("fetch")
     first = rows[0] if rows else {"total": 0, "encoded": 0}
+    is_exact = answer.plan == "exact"
     outcome = Outcome(
         hits=hits,
         total=first["total"],
-        total_is_exact=plan == "exact",
-        plan=plan,
+        total_is_exact=is_exact,
+        plan=answer.plan,
         generation=generation.pk if generation else None,
         notices=vectors.notices,
-        words=text.words if text else (),
-        uncoded=first["scope_size"] - first["encoded"] if plan == "exact" and rows and vectors.image is not None else 0,
+        words=tuple(word.text for word in text.words) if text else (),
+        uncoded=first["scope_size"] - first["encoded"] if is_exact and rows and vectors.image is not None else 0,
         picture=vectors.picture,
         timings=clock.times,
     )
@@ -138,61 +162,19 @@ def _request(
     text: fulltext.TextQuery | None,
 ) -> statement.Request:
     sql, params = scope.values("pk").query.get_compiler(scope.db).as_sql()
-    found = {"image": vectors.image, "caption": vectors.caption}
+    settings = conf.settings()
     return statement.Request(
         scope=statement.Sql(f"SELECT pk AS id FROM ({sql}) AS visible (pk)", tuple(params)),
         generation=generation,
-        vectors={name: vector for name, vector in found.items() if vector is not None},
+        vectors=vectors.found,
         text=text,
         weights=query.weights,
-        window=max(conf.settings().candidates, query.limit + query.offset),
+        fusion=fusions.named(query.fusion, plan.background(generation)),
+        boost=statement.Boost(settings.recency_days, settings.popular),
+        window=max(settings.candidates, query.limit + query.offset),
         limit=query.limit,
         offset=query.offset,
     )
-
-
-def _execute(request: statement.Request, using: str) -> tuple[str, list[dict[str, Any]]]:
-    """Score the scope where it is small; else ask the indexes, and where those fall short, the scope after all."""
-    bound = conf.settings().exact_scope
-    rows = _rows(statement.exact(request, bound), using)
-    if rows or _is_within(request, bound, using):
-        return "exact", rows
-    with _scan_settings(request, using):
-        rows = _rows(statement.hnsw(request), using)
-    if len(rows) < request.limit:
-        return "exact", _rows(statement.exact(request, None), using)
-    return "hnsw", rows
-
-
-def _is_within(request: statement.Request, bound: int, using: str) -> bool:
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            f"SELECT count(*) FROM ({request.scope.text} LIMIT %s) AS counted", (*request.scope.params, bound + 1)
-        )
-        return int(cursor.fetchone()[0]) <= bound
-
-
-def _rows(sql: statement.Sql, using: str) -> list[dict[str, Any]]:
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.text, sql.params)
-        names = [column.name for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-@contextmanager
-def _scan_settings(request: statement.Request, using: str) -> Iterator[None]:
-    """Set what an HNSW scan needs and take it back: in a host's transaction, a local setting would live on."""
-    ef_search = min(max(conf.settings().ef_search, request.window), _MOST_EF)
-    wanted = {"hnsw.ef_search": (str(ef_search), "40"), "hnsw.iterative_scan": ("relaxed_order", "off")}
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        before = {}
-        for name, (value, default) in wanted.items():
-            cursor.execute("SELECT coalesce(current_setting(%s, true), %s)", [name, default])
-            before[name] = cursor.fetchone()[0]
-            cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
-        yield
-        for name, value in before.items():
-            cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
 
 def _hits(rows: list[dict[str, Any]], weights: Mapping[str, float], scope: QuerySet[Asset]) -> tuple[Hit, ...]:
@@ -207,14 +189,14 @@ def _evidence(row: dict[str, Any], weights: Mapping[str, float]) -> dict[str, Ev
     for absent, other in (("caption", "image"), ("image", "caption")):
         if absent not in carried and other in carried:
             carried[other] += weights[absent]
+    said = {signal: (row[signal], row[f"{signal}_rank"]) for signal in present}
+    for boost in conf.BOOSTS:
+        if row[f"{boost}_norm"] is not None:
+            said[boost], carried[boost] = (row[f"{boost}_norm"], None), weights[boost]
+    whole = sum(carried[name] * row[f"{name}_norm"] for name in said)
     return {
-        signal: Evidence(
-            score=row[signal],
-            normalized=row[f"{signal}_norm"],
-            rank=row[f"{signal}_rank"],
-            share=carried[signal] * row[f"{signal}_norm"] / row["score"] if row["score"] else 0.0,
-        )
-        for signal in present
+        name: Evidence(score, row[f"{name}_norm"], rank, carried[name] * row[f"{name}_norm"] / whole if whole else 0.0)
+        for name, (score, rank) in said.items()
     }
 
 

@@ -1,7 +1,8 @@
-"""What is asked: words, a picture, filters, weights."""
+"""What is asked: words and pictures, filters, weights."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -12,10 +13,12 @@ from django.utils import timezone
 from mediasearch import conf
 from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset
-from mediasearch.search.pictures import Asked
+from mediasearch.search.pictures import Given
 
 LONGEST = 2_000
 """Characters of a question; no encoder reads further."""
+MOST_PARTS = 8
+"""Parts of a question that can be encoded together."""
 DEEPEST = 1_000
 """Hits that can be reached by paging."""
 
@@ -48,29 +51,58 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Words or a picture, added to a question with a weight, or subtracted with one below 0."""
+
+    text: str = ""
+    image: Given | None = field(default=None, repr=False)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise QueryError(f"The words of a question are a str, not {type(self.text).__name__}.")
+        if bool(self.text.strip()) == (self.image is not None):
+            raise QueryError("A part of a question is either words or a picture: give it one of the two.")
+        if not isinstance(self.weight, int | float) or not math.isfinite(self.weight) or not self.weight:
+            raise QueryError(f"A part's weight is a number above or below 0, not {self.weight!r}.")
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A question, checked."""
 
-    text: str = ""
-    picture: Asked | None = field(default=None, repr=False)
+    parts: tuple[Part, ...] = ()
     language: str = ""
     """ISO 639-1 code; "" where it is not known."""
     filters: Filters = field(default_factory=Filters)
     weights: Mapping[str, float] = field(default_factory=lambda: conf.settings().weights)
+    fusion: str = field(default_factory=lambda: conf.settings().fusion)
     limit: int = 24
     offset: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.text) > LONGEST:
-            raise QueryError(f"This question has {len(self.text)} characters; at most {LONGEST} can be asked.")
-        if self.picture is not None and not self.weights["image"]:
+        if len(self.parts) > MOST_PARTS:
+            raise QueryError(f"This question has {len(self.parts)} parts; at most {MOST_PARTS} can be asked together.")
+        if (length := sum(len(part.text) for part in self.parts)) > LONGEST:
+            raise QueryError(f"This question has {length} characters; at most {LONGEST} can be asked.")
+        if self.pictures and not self.weights["image"]:
             raise QueryError("A picture is compared by the image signal: give it a weight above 0.")
         if self.limit < 1 or self.offset < 0 or self.limit + self.offset > DEEPEST:
             raise QueryError(f"A search returns from 1 to {DEEPEST} hits: change limit or offset.")
 
-    def asks(self, field: str) -> bool:
-        """Whether there is anything to compare with the `image` or `caption` vectors."""
-        return bool(self.text) or (field == "image" and self.picture is not None)
+    @property
+    def text(self) -> str:
+        """The words that are wanted, which full text looks for; those that are subtracted are not."""
+        return " ".join(part.text for part in self.parts if part.text and part.weight > 0)
+
+    @property
+    def pictures(self) -> tuple[Part, ...]:
+        """The parts that are pictures."""
+        return tuple(part for part in self.parts if part.image is not None)
+
+    def asked_of(self, field: str) -> tuple[Part, ...]:
+        """The parts that are compared with the `image` or `caption` vectors: pictures with the former only."""
+        return self.parts if field == "image" else tuple(part for part in self.parts if part.text)
 
 
 def _moment(day: date, clock: time = time.min) -> datetime:

@@ -20,8 +20,8 @@ class Evidence:
     """As the signal measures it: a cosine for vectors; for text, from 0 to 1, how much of the question matches."""
     normalized: float
     """From 0 to 1, over the best candidates of this search."""
-    rank: int
-    """1 is best; equal scores share a rank."""
+    rank: int | None
+    """1 is best; equal scores share a rank. None beyond the best that set the scale, and for boosts."""
     share: float
     """Its part of the hit's score, from 0 to 1."""
 
@@ -34,7 +34,7 @@ class Hit:
     score: float
     """The weighted sum of the normalised scores; where a picture has but one vector, it stands for both."""
     signals: Mapping[str, Evidence] = field(default_factory=dict)
-    """By `image`, `caption` and `text`; a signal without evidence is left out."""
+    """By `image`, `caption`, `text`, `recency` and `popularity`; a signal without evidence is left out."""
 
 
 @dataclass(frozen=True, slots=True)

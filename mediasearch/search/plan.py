@@ -1,0 +1,112 @@
+"""Which plan answers: the whole scope scored exactly, or the best of each HNSW index.
+
+Estimates of rows misroute by themselves (correlated filters: off by 30 to 100 times), so EXPLAIN decides only where it
+sees ten times too many; else the exact statement runs, guarded, and gives up where the scope is larger than the bound.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections, transaction
+
+from mediasearch import conf
+from mediasearch.models import Generation
+from mediasearch.search import statement
+from mediasearch.search.statement import Request, Sql
+
+_SURE = 10
+_MOST_EF = 1_000
+_SETTINGS = {"hnsw.ef_search": "40", "hnsw.iterative_scan": "off"}
+"""What an HNSW scan goes by, and what holds where nobody has set it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a statement, and how they were found."""
+
+    plan: str
+    """`exact` or `hnsw`."""
+    rows: list[dict[str, Any]]
+    retried: bool = False
+    """Did the indexes fall short, so that the whole scope was scored after all?"""
+
+
+def execute(request: Request, using: str) -> Answer:
+    """Score the scope where it is small; else ask the indexes, and where those fall short, the scope after all."""
+    bound = conf.settings().exact_scope
+    estimate = _estimate(request.scope, using)
+    if estimate < _SURE * bound:
+        rows = _rows(statement.exact(request, bound), using)
+        if rows or _is_within(request, bound, using):
+            return Answer("exact", rows)
+    with _scanning(_ef_search(request, estimate), using):
+        rows = _rows(statement.hnsw(request), using)
+    if len(rows) < request.limit:
+        return Answer("exact", _rows(statement.exact(request, None), using), retried=True)
+    return Answer("hnsw", rows)
+
+
+def _estimate(scope: Sql, using: str) -> float:
+    """How many rows the planner expects of the scope: a sixth of a millisecond."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {scope.text}", scope.params)
+        found = cursor.fetchone()[0]
+    return float((json.loads(found) if isinstance(found, str) else found)[0]["Plan"]["Plan Rows"])
+
+
+def _ef_search(request: Request, estimate: float) -> int:
+    """How many candidates the scan keeps: as calibrated, and more where a filter hides most of what it meets."""
+    generation = request.generation
+    known: dict[str, Any] = generation.calibration if generation else {}
+    wanted = max(known.get("ef_search") or conf.settings().ef_search, request.window)
+    share = min(1.0, estimate / known["rows"]) if known.get("rows") else 1.0
+    return min(round(wanted / math.sqrt(max(share, 0.01))), _MOST_EF)
+
+
+def _is_within(request: Request, bound: int, using: str) -> bool:
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM ({request.scope.text} LIMIT %s) AS counted", (*request.scope.params, bound + 1)
+        )
+        return int(cursor.fetchone()[0]) <= bound
+
+
+def _rows(sql: Sql, using: str) -> list[dict[str, Any]]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.text, sql.params)
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@contextmanager
+def _scanning(ef_search: int, using: str) -> Iterator[None]:
+    """Set what an HNSW scan needs, and take it back: in a host's transaction, a local setting would live on."""
+    wanted = {"hnsw.ef_search": str(ef_search), "hnsw.iterative_scan": "relaxed_order"}
+    hosted = connections[using].in_atomic_block
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        before: dict[str, str] = {}
+        if hosted:
+            asked = ", ".join("coalesce(current_setting(%s, true), %s)" for _ in wanted)
+            cursor.execute(f"SELECT {asked}", [value for name in wanted for value in (name, _SETTINGS[name])])
+            before = dict(zip(wanted, cursor.fetchone(), strict=True))
+        _set(cursor, wanted)
+        yield
+        if before:
+            _set(cursor, before)
+
+
+def _set(cursor: Any, values: dict[str, str]) -> None:
+    given = ", ".join("set_config(%s, %s, true)" for _ in values)
+    cursor.execute(f"SELECT {given}", [value for pair in values.items() for value in pair])
+
+
+def background(generation: Generation | None) -> dict[str, tuple[float, float]]:
+    """What unrelated pictures get on this generation: mean and spread, by signal; empty before it is calibrated."""
+    known = generation.calibration.get("background", {}) if generation else {}
+    return {signal: (float(mean), float(spread)) for signal, (mean, spread) in known.items()}
