@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "Address",
+    "Crop",
     "Hit",
     "MediaSearchError",
     "Results",
@@ -30,6 +32,8 @@ __all__ = [
 if TYPE_CHECKING:
     from mediasearch.exceptions import MediaSearchError
     from mediasearch.indexing.ledger import reindex, retry
+    from mediasearch.search.addresses import Address
+    from mediasearch.search.crops import Crop
     from mediasearch.search.engine import search
     from mediasearch.search.results import Hit, Results
     from mediasearch.sources.base import Source, Texts
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: importing this package must need neither Django's settings nor its models.
 _HOMES = {
+    "Address": "mediasearch.search.addresses",
+    "Crop": "mediasearch.search.crops",
     "Hit": "mediasearch.search.results",
     "MediaSearchError": "mediasearch.exceptions",
     "Results": "mediasearch.search.results",
