@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 from mediasearch import conf
 from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset
+from mediasearch.search import fusion as fusions
 from mediasearch.search.pictures import Given
 
 LONGEST = 2_000
@@ -21,6 +22,11 @@ MOST_PARTS = 8
 """Parts of a question that can be encoded together."""
 DEEPEST = 1_000
 """Hits that can be reached by paging."""
+_FIRST_YEAR, _LAST_YEAR = 2, 9998
+"""What a datetime holds in any time zone."""
+_SHOWN = 40
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+"""What PostgreSQL or UTF-8 has no place for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,15 @@ class Filters:
     """The first day or moment, by the date a picture was taken, or else added."""
     before: date | None = None
     """The last day, included; a datetime is a moment, and included too."""
+
+    def __post_init__(self) -> None:
+        for what, value in (("category", self.category), *(("tag", tag) for tag in self.tags)):
+            _check_words(f"A {what}", value)
+        for what, day in (("after", self.after), ("before", self.before)):
+            if day is not None and not isinstance(day, date):
+                raise QueryError(f"`{what}` is a date or a datetime, not {type(day).__name__}.")
+            if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+                raise QueryError(f"`{what}` is a day of the years {_FIRST_YEAR} to {_LAST_YEAR}, not of {day.year}.")
 
     def apply(self, assets: QuerySet[Asset]) -> QuerySet[Asset]:
         """Narrow a queryset."""
@@ -59,12 +74,14 @@ class Part:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise QueryError(f"The words of a question are a str, not {type(self.text).__name__}.")
+        _check_words("A question", self.text)
         if bool(self.text.strip()) == (self.image is not None):
             raise QueryError("A part of a question is either words or a picture: give it one of the two.")
-        if not isinstance(self.weight, int | float) or not math.isfinite(self.weight) or not self.weight:
-            raise QueryError(f"A part's weight is a number above or below 0, not {self.weight!r}.")
+        if not conf.is_number(self.weight) or not conf.LIGHTEST <= abs(self.weight) <= conf.HEAVIEST:
+            raise QueryError(
+                f"A part's weight is a number from {conf.LIGHTEST:f} to {conf.HEAVIEST:,.0f}, or one below 0,"
+                f" not {str(self.weight)[:_SHOWN]}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,12 @@ class Query:
     offset: int = 0
 
     def __post_init__(self) -> None:
+        for what, value in (("language", self.language), ("fusion", self.fusion)):
+            _check_words(f"`{what}`", value)
+        for what, number in (("limit", self.limit), ("offset", self.offset)):
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise QueryError(f"`{what}` is an int, not {type(number).__name__}.")
+        fusions.named(self.fusion, {})
         if len(self.parts) > MOST_PARTS:
             raise QueryError(f"This question has {len(self.parts)} parts; at most {MOST_PARTS} can be asked together.")
         if (length := sum(len(part.text) for part in self.parts)) > LONGEST:
@@ -103,6 +126,23 @@ class Query:
     def asked_of(self, field: str) -> tuple[Part, ...]:
         """The parts that are compared with the `image` or `caption` vectors: pictures with the former only."""
         return self.parts if field == "image" else tuple(part for part in self.parts if part.text)
+
+
+def several(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return tags in a row. Raises QueryError."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise QueryError(f"`tags` are a list of str, not {type(tags).__name__}.")
+    return tuple(tags)
+
+
+def _check_words(what: str, words: object) -> None:
+    """Return if these are words that a database can be asked for. Raises QueryError."""
+    if not isinstance(words, str):
+        raise QueryError(f"{what} is a str, not {type(words).__name__}.")
+    if len(words) > LONGEST:
+        raise QueryError(f"{what} has {len(words)} characters; at most {LONGEST} can be asked.")
+    if _NO_TEXT.search(words):
+        raise QueryError(f"{what} has something that is no text: take out NUL characters and surrogates.")
 
 
 def _moment(day: date, clock: time = time.min) -> datetime:
