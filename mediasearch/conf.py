@@ -172,7 +172,7 @@ def weights(given: Mapping[str, float], where: str, error: type[MediaSearchError
     known = (*SIGNALS, *BOOSTS)
     if not isinstance(given, Mapping):
         raise error(f"{where} must be a dict of signals and their weights, not {type(given).__name__}.")
-    if unknown := {str(name)[:_LONGEST_NAME] for name in given if name not in known}:
+    if unknown := {_name(name) for name in given if name not in known}:
         raise error(f"{where} knows the signals {', '.join(known)}, not {', '.join(sorted(unknown))}.")
     if not all(map(_is_weight, given.values())) or not any(map(given.get, SIGNALS)):
         raise error(
@@ -180,6 +180,10 @@ def weights(given: Mapping[str, float], where: str, error: type[MediaSearchError
             f" above, and at least one of {', '.join(SIGNALS)} above 0."
         )
     return {name: float(given.get(name, 0.0)) for name in known}
+
+
+def _name(key: Any) -> str:
+    return key[:_LONGEST_NAME] if isinstance(key, str) else type(key).__name__
 
 
 def _is_weight(value: Any) -> bool:

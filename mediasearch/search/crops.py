@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mediasearch.exceptions import QueryError
 from mediasearch.features.base import Box
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mediasearch.models import Asset
     from mediasearch.search.pictures import Whole
 
+_NUMBERS, _FAR = 4, 1e9
 _ROUNDING = 1e-6
 """How far a box may reach over the edge; fractions that were computed do, by less than a pixel."""
 
@@ -35,8 +36,8 @@ class Crop:
 
     def __post_init__(self) -> None:
         box = self.box
-        if not isinstance(box, tuple | list) or len(box) != 4 or not all(map(_is_number, box)):
-            raise QueryError(f"The box of a crop is four numbers, left, top, width and height, not {str(box)[:80]}.")
+        if not isinstance(box, tuple | list) or len(box) != _NUMBERS or not all(map(_is_number, box)):
+            raise QueryError("The box of a crop is four numbers: left, top, width and height.")
         left, top, width, height = (float(number) for number in box)
         if width <= 0 or height <= 0:
             raise QueryError("The box of a crop is empty: its width and height must be above 0.")
@@ -49,4 +50,4 @@ class Crop:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float | np.floating) and not isinstance(value, bool) and bool(abs(value) < _FAR)

@@ -24,7 +24,6 @@ DEEPEST = 1_000
 """Hits that can be reached by paging."""
 _FIRST_YEAR, _LAST_YEAR = 2, 9998
 """What a datetime holds in any time zone."""
-_SHOWN = 40
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 """What PostgreSQL or UTF-8 has no place for."""
 
@@ -80,7 +79,7 @@ class Part:
         if not conf.is_number(self.weight) or not conf.LIGHTEST <= abs(self.weight) <= conf.HEAVIEST:
             raise QueryError(
                 f"A part's weight is a number from {conf.LIGHTEST:f} to {conf.HEAVIEST:,.0f}, or one below 0,"
-                f" not {str(self.weight)[:_SHOWN]}."
+                f" not {self.weight if isinstance(self.weight, float) else type(self.weight).__name__}."
             )
 
 

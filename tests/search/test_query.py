@@ -23,7 +23,7 @@ from tests.conftest import MakeAsset, picture
 
 pytestmark = pytest.mark.django_db
 NAN, INFINITY = float("nan"), float("inf")
-HUGE = 10**400
+HUGE = 10**5_000
 
 
 class Broken:
@@ -90,7 +90,7 @@ WEIGHTS = {
     "no weights": ([], "not list"),
     "weights as text": ("image", "not str"),
     "weights as a number": (1, "not int"),
-    "a signal that is no text": ({1: 1, "x": 2}, "not 1, x"),
+    "a signal that is no text": ({1: 1, "x": 2}, "not int, x"),
     "boosts alone": ({"recency": 1.0}, "at least one of image"),
 }
 TAGS = {
@@ -158,10 +158,9 @@ def test_search__what_else_can_not_be_asked(given: dict[str, Any], sentence: str
             list(mediasearch.search(text, **given))
 
 
-@pytest.mark.parametrize(
-    "weight", [0, NAN, INFINITY, -INFINITY, HUGE, -HUGE, 1e300, 1e-300, True, "1", None, Decimal(1)]
-)
-def test_part__weights_that_can_not_be_counted_with(weight: Any) -> None:
+@pytest.mark.parametrize("place", range(12))
+def test_part__weights_that_can_not_be_counted_with(place: int) -> None:
+    weight: Any = [0, NAN, INFINITY, -INFINITY, HUGE, -HUGE, 1e300, 1e-300, True, "1", None, Decimal(1)][place]
     with pytest.raises(QueryError, match="weight is a number") as caught:
         Part("red", weight=weight)
     assert len(str(caught.value)) < 150
