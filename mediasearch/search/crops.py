@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -50,4 +50,6 @@ class Crop:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.floating) and not isinstance(value, bool) and bool(abs(value) < _FAR)
+    return (
+        isinstance(value, int | float | np.floating) and not isinstance(value, bool) and abs(cast(float, value)) < _FAR
+    )
