@@ -17,10 +17,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Hit",
     "MediaSearchError",
+    "Part",
     "Results",
     "Source",
     "Texts",
     "__version__",
+    "asearch",
     "register",
     "reindex",
     "retry",
@@ -30,7 +32,8 @@ __all__ = [
 if TYPE_CHECKING:
     from mediasearch.exceptions import MediaSearchError
     from mediasearch.indexing.ledger import reindex, retry
-    from mediasearch.search.engine import search
+    from mediasearch.search.engine import asearch, search
+    from mediasearch.search.query import Part
     from mediasearch.search.results import Hit, Results
     from mediasearch.sources.base import Source, Texts
     from mediasearch.sources.registry import register
@@ -39,9 +42,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Hit": "mediasearch.search.results",
     "MediaSearchError": "mediasearch.exceptions",
+    "Part": "mediasearch.search.query",
     "Results": "mediasearch.search.results",
     "Source": "mediasearch.sources.base",
     "Texts": "mediasearch.sources.base",
+    "asearch": "mediasearch.search.engine",
     "register": "mediasearch.sources.registry",
     "reindex": "mediasearch.indexing.ledger",
     "retry": "mediasearch.indexing.ledger",

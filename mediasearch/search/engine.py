@@ -8,22 +8,30 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import EmptyResultSet
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, BooleanField, F, Func, QuerySet, Value
+from django.db.models.functions import Coalesce, Lower
 
 from mediasearch import conf, fulltext
 from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset, Generation
+from mediasearch.search import facets, hits, pictures, plan, statement, walk
 from mediasearch.search import fusion as fusions
-from mediasearch.search import pictures, plan, statement
 from mediasearch.search.encode import Vectors, encode
-from mediasearch.search.query import Filters, Part, Query
-from mediasearch.search.results import Evidence, Hit, Outcome, Results
+from mediasearch.search.facets import Facets
+from mediasearch.search.query import SORTS, Filters, Part, Query
+from mediasearch.search.results import DEEPEST, Hit, Outcome, Results
+from mediasearch.search.signals import Boost, Sql
+from mediasearch.search.walk import Window
 from mediasearch.sources import registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
+_KEPT = ("total", "total_is_exact", "plan", "generation", "words")
+"""What the pages that follow the first say of the whole search."""
 _TRIES = 3
 """How often a search starts again because the model was changed meanwhile."""
 
@@ -41,8 +49,10 @@ def search(
     language: str = "",
     weights: Mapping[str, float] | None = None,
     fusion: str | None = None,
+    sort: str = "relevance",
     limit: int = 24,
     offset: int = 0,
+    cursor: str | None = None,
 ) -> Results:
     """Find pictures by what they show and by what is written about and in them.
 
@@ -55,6 +65,10 @@ def search(
     below 0, subtracted from it. `image` is one more: a picture to find others like it, as its bytes, a binary file, an
     asset (which is then not among the hits), or the `picture` of earlier results.
 
+    `sort` is `relevance`, `date`, `title` or `size`, with a `-` for the last first: of a question's hits the best
+    thousand are sorted. `offset` reaches the first thousand hits; `cursor` all of them, each once: begin with "", and
+    go on with the `cursor` of the results until it is None.
+
     Returns lazy Results. Raises QueryError for a question that can't be asked, and PictureRefused, when the results
     are first looked at, for a picture that can't be opened.
     """
@@ -64,14 +78,28 @@ def search(
         filters=Filters(category, tuple(tags), after, before),
         weights=conf.settings().weights if weights is None else conf.weights(weights, "weights"),
         fusion=conf.settings().fusion if fusion is None else fusion,
+        sort=sort,
         limit=limit,
         offset=offset,
     )
+    if cursor is not None and offset:
+        raise QueryError("A cursor says itself where to go on: leave out the offset.")
     visible = registry.visible_to(user) if scope is None else scope
     for part in query.pictures:
         if isinstance(part.image, Asset):
             visible = _without(part.image, visible, scope)
-    return Results(lambda: run(query, visible))
+    return Results(Search(query, visible, cursor), limit, offset)
+
+
+async def asearch(*args: Any, **kwargs: Any) -> Results:
+    """Search as `search` does, for coroutines: the results have run when they are returned."""
+
+    def run() -> Results:
+        results = search(*args, **kwargs)
+        _ = results.outcome
+        return results
+
+    return await sync_to_async(run)()
 
 
 def _parts(text: str | Part | Sequence[str | Part], image: pictures.Given | None) -> tuple[Part, ...]:
@@ -98,114 +126,145 @@ def _without(asset: Asset, visible: QuerySet[Asset], scope: QuerySet[Asset] | No
     return visible.exclude(pk=asset.pk)
 
 
-def run(query: Query, scope: QuerySet[Asset]) -> Outcome:
-    """Answer a query over a scope, from one generation: one that was active until its vectors were read."""
-    clock = _Clock()
-    narrowed = query.filters.apply(scope).order_by()
-    if not query.parts:
-        return _newest(query, narrowed, clock)
-    for _ in range(_TRIES):
+class Search:
+    """A question over a scope. Each answer is of one generation: one that was active until its vectors were read."""
+
+    def __init__(self, query: Query, scope: QuerySet[Asset], cursor: str | None = None) -> None:
+        self._query, self._cursor = query, cursor
+        self._scope = query.filters.apply(scope).order_by()
+
+    def run(self, limit: int, offset: int) -> Outcome:
+        """Answer for one page. Raises QueryError, PictureRefused."""
+        query = replace(self._query, limit=limit, offset=offset)
+        clock = _Clock()
+        if self._cursor is None:
+            return self._first(query, clock)
+        return self._walk(query, clock)
+
+    def facets(self) -> Facets:
+        """Count what there is among all matches. Raises QueryError, PictureRefused."""
         generation = Generation.objects.active()
-        outcome, rows = _answer(query, narrowed, generation, clock)
-        if _was_active(generation, rows):
-            break
-    return outcome
+        request = self._request(self._query, self._scope, generation, encode(self._query, generation))
+        if request is None:
+            return facets.nothing()
+        using = self._scope.db
+        return facets.of(request, using, plan.estimated(request.scope, using), conf.settings().exact_scope)
+
+    def _first(self, query: Query, clock: _Clock) -> Outcome:
+        outcome, rows = self._ranked(query, self._scope, clock)
+        found = hits.of(rows, outcome.words, query.weights, self._scope)
+        clock.stop("fetch")
+        return replace(outcome, hits=found, timings=clock.times)
+
+    def _walk(self, query: Query, clock: _Clock) -> Outcome:
+        def rank(window: Window) -> Window:
+            _, rows = self._ranked(wide, self._unseen(window.ids), clock)
+            return Window(query.key, rows, window.ids, window.facts)
+
+        def fetch(rows: Sequence[Mapping[str, Any]]) -> tuple[Hit, ...]:
+            return hits.of(rows, words, query.weights, self._scope)
+
+        wide = replace(query, limit=walk.WINDOW, offset=0)
+        if self._cursor:
+            key: str | None
+            key, window, place = walk.recall(self._cursor, query.key)
+            outcome = Outcome(**{**window.facts, "words": tuple(window.facts["words"])})
+        else:
+            outcome, rows = self._ranked(wide, self._scope, clock)
+            facts = {
+                name: getattr(outcome, name) for name in ("total", "total_is_exact", "plan", "generation", "words")
+            }
+            window, place = Window(query.key, rows, (), facts), 0
+            key = walk.keep(window) if len(rows) > query.limit else None
+        words = outcome.words
+        found, following = walk.page(key, window, place, query.limit, fetch, rank)
+        clock.stop("fetch")
+        return replace(outcome, hits=tuple(found), cursor=following, timings=clock.times)
+
+    def _unseen(self, seen: Sequence[int]) -> QuerySet[Asset]:
+        ids = Value(list(seen), output_field=ArrayField(BigIntegerField()))
+        other = Func(F("pk"), ids, template="(%(expressions)s))", arg_joiner=" <> ALL (", output_field=BooleanField())
+        return self._scope.filter(other)
+
+    def _ranked(self, query: Query, scope: QuerySet[Asset], clock: _Clock) -> tuple[Outcome, list[dict[str, Any]]]:
+        """Return how a search went, without its hits, and their rows."""
+        if not query.parts:
+            return _newest(query, scope)
+        for _ in range(_TRIES):
+            generation = Generation.objects.active()
+            vectors = encode(query, generation)
+            clock.stop("encode")
+            request = self._request(query, scope, generation, vectors)
+            if request is None:
+                return Outcome(notices=vectors.notices, picture=vectors.picture), []
+            answer = plan.execute(request, scope.db)
+            clock.stop("rank")
+            outcome = _outcome(answer, request, vectors)
+            if answer.is_active:  # Else what it answered from may be half deleted.
+                break
+        return outcome, answer.rows
+
+    def _request(
+        self, query: Query, scope: QuerySet[Asset], generation: Generation | None, vectors: Vectors
+    ) -> statement.Request | None:
+        """Return what the statement depends on; None where there is nothing to look through, or to look for."""
+        settings = conf.settings()
+        text = fulltext.query(query.text, query.language) if query.weights["text"] else None
+        if query.parts and not vectors.found and text is None:
+            return None
+        try:
+            sql, params = scope.values("pk").query.get_compiler(scope.db).as_sql()
+        except EmptyResultSet:
+            return None
+        return statement.Request(
+            scope=Sql(f"SELECT pk AS id FROM ({sql}) AS visible (pk)", tuple(params)),
+            generation=generation,
+            vectors=vectors.found,
+            text=text,
+            weights=query.weights,
+            fusion=fusions.named(query.fusion, plan.background(generation)),
+            boost=Boost(settings.recency_days, settings.popular),
+            window=settings.candidates,
+            limit=query.limit,
+            offset=query.offset,
+            order=SORTS[query.sort],
+            deepest=DEEPEST,
+        )
 
 
-def _was_active(generation: Generation | None, rows: list[dict[str, Any]]) -> bool:
-    """Whether a generation was still active when a search had read its vectors; one that is not may be deleted."""
-    if generation is None:
-        return True
-    return bool(rows[0]["is_active"]) if rows else Generation.objects.active() == generation
-
-
-def _answer(
-    query: Query, narrowed: QuerySet[Asset], generation: Generation | None, clock: _Clock
-) -> tuple[Outcome, list[dict[str, Any]]]:
-    """Return an answer from one generation, with the rows that it rests on."""
-    vectors = encode(query, generation)
-    clock.stop("encode")
-    text = fulltext.query(query.text, query.language) if query.weights["text"] else None
-    try:
-        request = _request(query, narrowed, generation, vectors, text)
-    except EmptyResultSet:
-        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
-    if not request.vectors and text is None:
-        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
-    answer = plan.execute(request, narrowed.db)
-    clock.stop("rank")
-    rows = answer.rows
-    hits = _hits(rows, query.weights, narrowed)
-    clock.stop("fetch")
-    first = rows[0] if rows else {"total": 0, "encoded": 0}
-    is_exact = answer.plan == "exact"
-    outcome = Outcome(
-        hits=hits,
-        total=first["total"],
-        total_is_exact=is_exact,
+def _outcome(answer: plan.Answer, request: statement.Request, vectors: Vectors) -> Outcome:
+    uncoded = answer.scope_size - answer.encoded if answer.scope_size is not None and "image" in vectors.found else 0
+    return Outcome(
+        total=answer.total,
+        total_is_exact=answer.plan == "exact",
         plan=answer.plan,
-        generation=generation.pk if generation else None,
+        retried=answer.retried,
+        generation=request.generation.pk if request.generation else None,
         notices=vectors.notices,
-        words=tuple(word.text for word in text.words) if text else (),
-        uncoded=first["scope_size"] - first["encoded"] if is_exact and rows and vectors.image is not None else 0,
+        words=tuple(word.text for word in request.text.words) if request.text else (),
+        uncoded=uncoded,
         picture=vectors.picture,
-        timings=clock.times,
-    )
-    return outcome, rows
-
-
-def _request(
-    query: Query,
-    scope: QuerySet[Asset],
-    generation: Generation | None,
-    vectors: Vectors,
-    text: fulltext.TextQuery | None,
-) -> statement.Request:
-    sql, params = scope.values("pk").query.get_compiler(scope.db).as_sql()
-    settings = conf.settings()
-    return statement.Request(
-        scope=statement.Sql(f"SELECT pk AS id FROM ({sql}) AS visible (pk)", tuple(params)),
-        generation=generation,
-        vectors=vectors.found,
-        text=text,
-        weights=query.weights,
-        fusion=fusions.named(query.fusion, plan.background(generation)),
-        boost=statement.Boost(settings.recency_days, settings.popular),
-        window=max(settings.candidates, query.limit + query.offset),
-        limit=query.limit,
-        offset=query.offset,
     )
 
 
-def _hits(rows: list[dict[str, Any]], weights: Mapping[str, float], scope: QuerySet[Asset]) -> tuple[Hit, ...]:
-    assets = scope.defer("text_vector").in_bulk([row["id"] for row in rows])
-    return tuple(Hit(assets[row["id"]], row["score"], _evidence(row, weights)) for row in rows if row["id"] in assets)
-
-
-def _evidence(row: dict[str, Any], weights: Mapping[str, float]) -> dict[str, Evidence]:
-    """What each signal says; a vector that stood in for the other has that one's share as well."""
-    present = [signal for signal in conf.SIGNALS if row[signal] is not None and (signal != "text" or row[signal] > 0)]
-    carried = {signal: weights[signal] for signal in present}
-    for absent, other in (("caption", "image"), ("image", "caption")):
-        if absent not in carried and other in carried:
-            carried[other] += weights[absent]
-    said = {signal: (row[signal], row[f"{signal}_rank"]) for signal in present}
-    for boost in conf.BOOSTS:
-        if row[f"{boost}_norm"] is not None:
-            said[boost], carried[boost] = (row[f"{boost}_norm"], None), weights[boost]
-    whole = sum(carried[name] * row[f"{name}_norm"] for name in said)
-    return {
-        name: Evidence(score, row[f"{name}_norm"], rank, carried[name] * row[f"{name}_norm"] / whole if whole else 0.0)
-        for name, (score, rank) in said.items()
+def _newest(query: Query, scope: QuerySet[Asset]) -> tuple[Outcome, list[dict[str, Any]]]:
+    """Return what a search without a question finds: everything, the newest first unless it is sorted otherwise."""
+    moment = Coalesce("taken_at", "created_at")
+    order: dict[str, Any] = {
+        "relevance": F("created_at").desc(),
+        "date": moment.asc(),
+        "-date": moment.desc(),
+        "title": Lower("title").asc(),
+        "-title": Lower("title").desc(),
+        "size": F("byte_size").asc(nulls_last=True),
+        "-size": F("byte_size").desc(nulls_last=True),
     }
-
-
-def _newest(query: Query, scope: QuerySet[Asset], clock: _Clock) -> Outcome:
-    found = scope.defer("text_vector").order_by("-created_at", "-pk")
-    hits = tuple(Hit(asset, 0.0) for asset in found[query.offset : query.offset + query.limit])
-    total = found.count()
-    clock.stop("fetch")
-    return Outcome(hits=hits, total=total, plan="newest", timings=clock.times)
+    ids = scope.order_by(order[query.sort], "-pk").values_list("pk", flat=True)[
+        query.offset : query.offset + query.limit
+    ]
+    blank = {"score": 0.0, "words": None}
+    rows = [{"id": pk, **blank} for pk in ids]
+    return Outcome(total=scope.count(), plan="newest"), rows
 
 
 class _Clock:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connections, transaction
@@ -18,7 +18,8 @@ from django.db import connections, transaction
 from mediasearch import conf
 from mediasearch.models import Generation
 from mediasearch.search import statement
-from mediasearch.search.statement import Request, Sql
+from mediasearch.search.signals import Sql
+from mediasearch.search.statement import Request
 
 _SURE = 10
 _MOST_EF = 1_000
@@ -28,11 +29,20 @@ _SETTINGS = {"hnsw.ef_search": "40", "hnsw.iterative_scan": "off"}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows of a statement, and how they were found."""
+    """What a statement found, and how."""
 
     plan: str
     """`exact` or `hnsw`."""
     rows: list[dict[str, Any]]
+    """The hits of the page that was asked for."""
+    total: int
+    """Matches: all of the scope's where the plan is exact, else those among the candidates."""
+    encoded: int
+    """Those of them that have an image vector."""
+    scope_size: int | None
+    """Assets of the scope, where the plan looked at all of them."""
+    is_active: bool
+    """Was the generation still the active one?"""
     retried: bool = False
     """Did the indexes fall short, so that the whole scope was scored after all?"""
 
@@ -40,20 +50,30 @@ class Answer:
 def execute(request: Request, using: str) -> Answer:
     """Score the scope where it is small; else ask the indexes, and where those fall short, the scope after all."""
     bound = conf.settings().exact_scope
-    estimate = _estimate(request.scope, using)
+    estimate = estimated(request.scope, using)
     if estimate < _SURE * bound:
-        rows = _rows(statement.exact(request, bound), using)
-        if rows or _is_within(request, bound, using):
-            return Answer("exact", rows)
+        answer = _run(statement.exact(request, bound), using, "exact")
+        if answer.scope_size is not None and answer.scope_size <= bound:
+            return answer
     with _scanning(_ef_search(request, estimate), using):
-        rows = _rows(statement.hnsw(request), using)
-    if len(rows) < request.limit:
-        return Answer("exact", _rows(statement.exact(request, None), using), retried=True)
-    return Answer("hnsw", rows)
+        answer = _run(statement.hnsw(request), using, "hnsw")
+    if len(answer.rows) < request.limit:
+        return replace(_run(statement.exact(request, None), using, "exact"), retried=True)
+    return answer
 
 
-def _estimate(scope: Sql, using: str) -> float:
-    """How many rows the planner expects of the scope: a sixth of a millisecond."""
+def _run(sql: Sql, using: str, plan: str) -> Answer:
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.text, sql.params)
+        names = [column.name for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    first = rows[0]
+    found = rows if first["id"] is not None else []
+    return Answer(plan, found, first["total"], first["encoded"], first["scope_size"], first["is_active"])
+
+
+def estimated(scope: Sql, using: str) -> float:
+    """Return how many rows the planner expects of a scope: a sixth of a millisecond."""
     with connections[using].cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {scope.text}", scope.params)
         found = cursor.fetchone()[0]
@@ -64,24 +84,9 @@ def _ef_search(request: Request, estimate: float) -> int:
     """How many candidates the scan keeps: as calibrated, and more where a filter hides most of what it meets."""
     generation = request.generation
     known: dict[str, Any] = generation.calibration if generation else {}
-    wanted = max(known.get("ef_search") or conf.settings().ef_search, request.window)
+    wanted = max(known.get("ef_search") or conf.settings().ef_search, request.reach)
     share = min(1.0, estimate / known["rows"]) if known.get("rows") else 1.0
     return min(round(wanted / math.sqrt(max(share, 0.01))), _MOST_EF)
-
-
-def _is_within(request: Request, bound: int, using: str) -> bool:
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            f"SELECT count(*) FROM ({request.scope.text} LIMIT %s) AS counted", (*request.scope.params, bound + 1)
-        )
-        return int(cursor.fetchone()[0]) <= bound
-
-
-def _rows(sql: Sql, using: str) -> list[dict[str, Any]]:
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.text, sql.params)
-        names = [column.name for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,15 +13,25 @@ from django.utils import timezone
 
 from mediasearch import conf
 from mediasearch.exceptions import QueryError
+from mediasearch.features import hashing
 from mediasearch.models import Asset
-from mediasearch.search.pictures import Given
+from mediasearch.search.pictures import Given, Picture
+from mediasearch.search.results import DEEPEST
 
 LONGEST = 2_000
 """Characters of a question; no encoder reads further."""
 MOST_PARTS = 8
 """Parts of a question that can be encoded together."""
-DEEPEST = 1_000
-"""Hits that can be reached by paging."""
+SORTS = {
+    "relevance": "",
+    "date": "coalesce(a.taken_at, a.created_at)",
+    "-date": "coalesce(a.taken_at, a.created_at) DESC",
+    "title": "lower(a.title)",
+    "-title": "lower(a.title) DESC",
+    "size": "a.byte_size NULLS LAST",
+    "-size": "a.byte_size DESC NULLS LAST",
+}
+"""What results can be sorted by, as SQL over an asset `a`. A question's best thousand are sorted, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,7 @@ class Query:
     filters: Filters = field(default_factory=Filters)
     weights: Mapping[str, float] = field(default_factory=lambda: conf.settings().weights)
     fusion: str = field(default_factory=lambda: conf.settings().fusion)
+    sort: str = "relevance"
     limit: int = 24
     offset: int = 0
 
@@ -87,6 +99,8 @@ class Query:
             raise QueryError(f"This question has {length} characters; at most {LONGEST} can be asked.")
         if self.pictures and not self.weights["image"]:
             raise QueryError("A picture is compared by the image signal: give it a weight above 0.")
+        if self.sort not in SORTS:
+            raise QueryError(f"Results can be sorted by {', '.join(SORTS)}, not by {self.sort!r}.")
         if self.limit < 1 or self.offset < 0 or self.limit + self.offset > DEEPEST:
             raise QueryError(f"A search returns from 1 to {DEEPEST} hits: change limit or offset.")
 
@@ -100,9 +114,24 @@ class Query:
         """The parts that are pictures."""
         return tuple(part for part in self.parts if part.image is not None)
 
+    @property
+    def key(self) -> str:
+        """What tells this question from another, whichever page of it is looked at."""
+        said = [(part.text, part.weight, _content(part.image)) for part in self.parts]
+        asked = (said, self.language, self.filters, sorted(self.weights.items()), self.fusion, self.sort)
+        return hashlib.sha256(repr(asked).encode()).hexdigest()
+
     def asked_of(self, field: str) -> tuple[Part, ...]:
         """The parts that are compared with the `image` or `caption` vectors: pictures with the former only."""
         return self.parts if field == "image" else tuple(part for part in self.parts if part.text)
+
+
+def _content(image: Given | None) -> str:
+    if isinstance(image, bytes):
+        return hashing.content_hash(image)
+    if isinstance(image, Asset):
+        return f"asset {image.pk}"
+    return image.vector.tobytes().hex() if isinstance(image, Picture) else repr(image)
 
 
 def _moment(day: date, clock: time = time.min) -> datetime:

@@ -70,7 +70,9 @@ def test_fuse__by_distribution_as_qdrant_does(shard: qdrant.EdgeShard, seed: int
     assert here == pytest.approx(there, abs=1e-6)
 
 
-@pytest.mark.parametrize("given", [{"image": {1: 0.5}, "caption": {}}, {"image": {1: 0.5, 2: 0.5}, "caption": {2: 1.0}}])
+@pytest.mark.parametrize(
+    "given", [{"image": {1: 0.5}, "caption": {}}, {"image": {1: 0.5, 2: 0.5}, "caption": {2: 1.0}}]
+)
 def test_fuse__by_distribution_where_nothing_spreads(shard: qdrant.EdgeShard, given: Lists) -> None:
     there = fused_there(shard, given, qdrant.Fusion.Dbsf(), 10)
     assert fusion.DistributionBased().fuse(given, EQUAL) == pytest.approx(there, abs=1e-6)
