@@ -93,6 +93,7 @@ class Settings:
     candidates: int = 200
     exact_scope: int = 10_000
     ef_search: int = 200
+    recall_target: float = 0.95
     page_size: int = 24
     text_configs: Mapping[str, str] = field(default_factory=lambda: {"en": "english"})
     storage: str = "default"

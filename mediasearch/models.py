@@ -190,6 +190,8 @@ class Generation(models.Model):
     caption_dimensions = models.PositiveIntegerField()
     caption_languages = models.JSONField(null=True, blank=True)
     calibration = models.JSONField(default=dict, blank=True)
+    #: While a process calibrates it.
+    calibrating_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     activated_at = models.DateTimeField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)

@@ -70,14 +70,14 @@ def run(given: Given, bars: Bars) -> None:
 
 def _fill(count: int) -> None:
     """Upload pictures and wait until they and the query worker are ready for searches."""
-    from mediasearch.indexing import examination
+    from mediasearch.indexing import warming
     from mediasearch.models import Embedding, Generation
 
     await_model()
     for number in range(count):
         uploads.upload(number)
     until(lambda: Embedding.objects.filter(image__isnull=False).count() == count, 120.0)
-    examination.warm_queries(Generation.objects.active())
+    warming.warm_queries(Generation.objects.active())
 
 
 def _change(seen: Changes, *, delete: bool) -> None:

@@ -222,7 +222,7 @@ class Search:
             vectors=vectors.found,
             text=text,
             weights=query.weights,
-            fusion=fusions.named(query.fusion, plan.background(generation)),
+            fusion=fusions.named(query.fusion, plan.background(generation, with_picture=bool(query.pictures))),
             boost=Boost(settings.recency_days, settings.popular),
             window=settings.candidates,
             limit=query.limit,

@@ -111,7 +111,8 @@ def _set(cursor: Any, values: dict[str, str]) -> None:
     cursor.execute(f"SELECT {given}", [value for pair in values.items() for value in pair])
 
 
-def background(generation: Generation | None) -> dict[str, tuple[float, float]]:
-    """What unrelated pictures get on this generation: mean and spread, by signal; empty before it is calibrated."""
+def background(generation: Generation | None, *, with_picture: bool) -> dict[str, tuple[float, float]]:
+    """Return what unrelated pictures get, mean and spread by signal, from words or a picture; empty if not known."""
     known = generation.calibration.get("background", {}) if generation else {}
-    return {signal: (float(mean), float(spread)) for signal, (mean, spread) in known.items()}
+    kinds = {"image": "image_picture" if with_picture else "image", "caption": "caption"}
+    return {signal: (float(known[kind][0]), float(known[kind][1])) for signal, kind in kinds.items() if kind in known}

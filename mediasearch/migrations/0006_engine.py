@@ -10,4 +10,9 @@ class Migration(migrations.Migration):
             name="popularity",
             field=models.PositiveIntegerField(db_default=0, default=0, editable=False, verbose_name="popularity"),
         ),
+        migrations.AddField(
+            model_name="generation",
+            name="calibrating_since",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
     ]
