@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "Description",
+    "Descriptions",
     "Hit",
     "MediaSearchError",
     "Results",
     "Source",
     "Texts",
     "__version__",
+    "describe",
     "register",
     "reindex",
     "retry",
@@ -30,6 +33,8 @@ __all__ = [
 if TYPE_CHECKING:
     from mediasearch.exceptions import MediaSearchError
     from mediasearch.indexing.ledger import reindex, retry
+    from mediasearch.search.describe import describe
+    from mediasearch.search.descriptions import Description, Descriptions
     from mediasearch.search.engine import search
     from mediasearch.search.results import Hit, Results
     from mediasearch.sources.base import Source, Texts
@@ -37,11 +42,14 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: importing this package must need neither Django's settings nor its models.
 _HOMES = {
+    "Description": "mediasearch.search.descriptions",
+    "Descriptions": "mediasearch.search.descriptions",
     "Hit": "mediasearch.search.results",
     "MediaSearchError": "mediasearch.exceptions",
     "Results": "mediasearch.search.results",
     "Source": "mediasearch.sources.base",
     "Texts": "mediasearch.sources.base",
+    "describe": "mediasearch.search.describe",
     "register": "mediasearch.sources.registry",
     "reindex": "mediasearch.indexing.ledger",
     "retry": "mediasearch.indexing.ledger",
