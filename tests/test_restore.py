@@ -17,7 +17,7 @@ COLOURS = ["red", "blue", "green", "yellow", "black", "white", "orange", "purple
 SEARCHES = """
 from django.test import override_settings
 from django.conf import settings
-reader = {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"dimensions": 24}}
+reader = {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"name": "reader"}}
 override_settings(MEDIASEARCH=settings.MEDIASEARCH | {"CAPTION_ENCODER": reader}).enable()
 def answers():
     asked = [found(text, weights=weights, limit=8) for text in ("red", "a blue square", "green")

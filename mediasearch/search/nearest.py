@@ -49,7 +49,8 @@ class _Scope:
     def rows(self, sql: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with connections[self.using].cursor() as cursor:
             cursor.execute(sql, params)
-            return cursor.fetchall()
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
 
 
 def nearest(

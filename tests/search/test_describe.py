@@ -40,8 +40,8 @@ def library(request: Any, active_generation: Generation, make_asset: MakeAsset, 
         "blue": make_asset("blue", title="blue", caption="blue sky", tags=["blue"]),
         "white": make_asset("white"),
     }
-    Asset.objects.filter(pk=assets["white"].pk).update(ocr_text="NO ENTRY\n安全出口\n--", tags=["red"])
     index_all()
+    Asset.objects.filter(pk=assets["white"].pk).update(ocr_text="NO ENTRY\n安全出口\n--", tags=["red"])
     return assets
 
 
@@ -119,24 +119,17 @@ def test_describe__an_asset_with_its_own_texts_or_without(library: Library, monk
     assert without["red"].assets == (library["white"],)
 
 
-def test_describe__an_asset_whose_twins_are_many(
-    library: Library, make_asset: MakeAsset, index_all: Index, monkeypatch: pytest.MonkeyPatch
+def test_describe__an_asset_keeps_its_own_texts_however_many_are_nearer(
+    library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(3):
-        make_asset("red", caption="red red")
-    index_all()
-    monkeypatch.setattr(module, "MOST", 1)  # By each field one of the twins is nearest.
-    told = module._answer(library["red"], 50, Asset.objects.all(), Generation.objects.active())
-    assert {"a red car", "red red"} <= {each.text for each in told.descriptions}
+    monkeypatch.setattr(module, "nearest", lambda *args: [[library["blue"].pk]] * 2)
+    assert set(said(mediasearch.describe(library["red"], limit=50))) == {"a red car", "red", "blue", "blue sky"}
 
 
 def test_describe__again_without_the_file(library: Library) -> None:
     first = mediasearch.describe(io.BytesIO(picture("red")))
     assert first.picture is not None
     assert said(mediasearch.describe(first.picture)) == said(first)
-    found = mediasearch.search("", image=picture("red")).picture
-    assert found is not None
-    assert said(mediasearch.describe(found)) == said(first)
     Generation.objects.update(fingerprint="another/16")
     with pytest.raises(PictureRefused, match="another model"):
         list(mediasearch.describe(first.picture))
@@ -306,6 +299,7 @@ def test_describe__bounds_what_it_encodes(
     library: Library, make_asset: MakeAsset, index_all: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = make_asset("black", tags=[f"tag {number}" for number in range(100)], caption="black " * 50_000)
+    index_all()
     Asset.objects.filter(pk=asset.pk).update(ocr_text="\n".join(f"line {number}" for number in range(1_000)))
     asked: list[str] = []
     encode = Local.encode_texts
@@ -321,7 +315,6 @@ def test_describe__bounds_what_it_encodes(
     assert max(map(len, asked)) <= 2_000
     assert described[0].text == asset.caption.strip()
     monkeypatch.setattr(texts, "_FRESH", 3)
-    index_all()
     assert len(mediasearch.describe(picture("black"), limit=200)) <= 3 + 2  # And two stored captions.
 
 

@@ -32,7 +32,7 @@ def filled(foreign_generation: Generation) -> Iterator[Generation]:
 
 def exact(vector: Any, field: str, scope: Any) -> list[int]:
     rows = list(Embedding.objects.filter(asset__in=scope).values_list("asset", field))
-    scores = np.array([row for _, row in rows], dtype=np.float32) @ vector
+    scores = np.array([row for _, row in rows], dtype=np.float32).reshape(-1, 16) @ vector
     return [rows[place][0] for place in np.argsort(-scores)[:NUMBER]]
 
 
