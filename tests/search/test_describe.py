@@ -21,7 +21,9 @@ from mediasearch.indexing import generations
 from mediasearch.models import Asset, Generation
 from mediasearch.search import describe as module
 from mediasearch.search import texts
+from mediasearch.search.pictures import Picture
 from tests.conftest import MakeAsset, picture
+from tests.vectors import fill
 
 pytestmark = pytest.mark.django_db
 Index = Callable[[], None]
@@ -184,6 +186,33 @@ def test_describe__hidden_texts_stay_hidden_when_the_encoder_is_away(
     described = list(mediasearch.describe(asked, limit=50))
     assert described
     assert library["red"] not in {asset for each in described for asset in each.assets}
+
+
+@pytest.mark.parametrize("exact_scope", [10_000, 1], ids=["exact", "hnsw"])
+def test_describe__many_questions_to_a_library_of_which_half_is_hidden(
+    foreign_generation: Generation, settings: Any, monkeypatch: pytest.MonkeyPatch, exact_scope: int
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"EXACT_SCOPE": exact_scope}
+    fill(foreign_generation, 200)
+    assets = list(Asset.objects.order_by("pk"))
+    for number, asset in enumerate(assets):
+        asset.is_public, asset.caption = number % 2 == 0, f"number {number}"
+        asset.tags, asset.ocr_text = [f"tag {number}", "shared"], f"line {number}"
+        asset.prepare()
+    Asset.objects.bulk_update(assets, ["is_public", "caption", "tags", "ocr_text", "text_vector"])
+    seen = set(assets[::2])
+    monkeypatch.setattr(module, "MOST", 30)
+    rng = np.random.default_rng(1)
+    for number in range(40):
+        vector = rng.normal(size=16).astype(np.float32)
+        asked = Picture(foreign_generation.fingerprint, vector / np.linalg.norm(vector))
+        if number == 20:
+            monkeypatch.setattr(Local, "encode_texts", down)
+        described = list(mediasearch.describe(asked, limit=30))
+        assert len(described) == 30
+        for each in described:
+            assert set(each.assets) <= seen
+            assert each.text == "shared" or int(each.text.rpartition(" ")[2]) % 2 == 0
 
 
 def test_describe__an_asset_that_may_not_be_seen(library: Library) -> None:
