@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "Description",
+    "Descriptions",
     "Hit",
     "MediaSearchError",
     "Part",
@@ -23,6 +25,7 @@ __all__ = [
     "Texts",
     "__version__",
     "asearch",
+    "describe",
     "register",
     "reindex",
     "retry",
@@ -32,6 +35,8 @@ __all__ = [
 if TYPE_CHECKING:
     from mediasearch.exceptions import MediaSearchError
     from mediasearch.indexing.ledger import reindex, retry
+    from mediasearch.search.describe import describe
+    from mediasearch.search.descriptions import Description, Descriptions
     from mediasearch.search.engine import asearch, search
     from mediasearch.search.query import Part
     from mediasearch.search.results import Hit, Results
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: importing this package must need neither Django's settings nor its models.
 _HOMES = {
+    "Description": "mediasearch.search.descriptions",
+    "Descriptions": "mediasearch.search.descriptions",
     "Hit": "mediasearch.search.results",
     "MediaSearchError": "mediasearch.exceptions",
     "Part": "mediasearch.search.query",
@@ -47,6 +54,7 @@ _HOMES = {
     "Source": "mediasearch.sources.base",
     "Texts": "mediasearch.sources.base",
     "asearch": "mediasearch.search.engine",
+    "describe": "mediasearch.search.describe",
     "register": "mediasearch.sources.registry",
     "reindex": "mediasearch.indexing.ledger",
     "retry": "mediasearch.indexing.ledger",

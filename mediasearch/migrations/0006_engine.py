@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("mediasearch", "0004_pruning")]
+    dependencies = [("mediasearch", "0005_image_caption")]
 
     operations = [
         migrations.AddField(

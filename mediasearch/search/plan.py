@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from mediasearch import conf
 from mediasearch.models import Generation
 from mediasearch.search import statement
+from mediasearch.search.scan import scanning
 from mediasearch.search.signals import Sql
 from mediasearch.search.statement import Request
 
 _SURE = 10
-_MOST_EF = 1_000
-_SETTINGS = {"hnsw.ef_search": "40", "hnsw.iterative_scan": "off"}
-"""What an HNSW scan goes by, and what holds where nobody has set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def execute(request: Request, using: str) -> Answer:
         answer = _run(statement.exact(request, bound), using, "exact")
         if answer.scope_size is not None and answer.scope_size <= bound:
             return answer
-    with _scanning(_ef_search(request, estimate), using):
+    with scanning(_ef_search(request, estimate), using):
         answer = _run(statement.hnsw(request), using, "hnsw")
     if len(answer.rows) < request.limit:
         return replace(_run(statement.exact(request, None), using, "exact"), retried=True)
@@ -86,29 +82,7 @@ def _ef_search(request: Request, estimate: float) -> int:
     known: dict[str, Any] = generation.calibration if generation else {}
     wanted = max(known.get("ef_search") or conf.settings().ef_search, request.reach)
     share = min(1.0, estimate / known["rows"]) if known.get("rows") else 1.0
-    return min(round(wanted / math.sqrt(max(share, 0.01))), _MOST_EF)
-
-
-@contextmanager
-def _scanning(ef_search: int, using: str) -> Iterator[None]:
-    """Set what an HNSW scan needs, and take it back: in a host's transaction, a local setting would live on."""
-    wanted = {"hnsw.ef_search": str(ef_search), "hnsw.iterative_scan": "relaxed_order"}
-    hosted = connections[using].in_atomic_block
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        before: dict[str, str] = {}
-        if hosted:
-            asked = ", ".join("coalesce(current_setting(%s, true), %s)" for _ in wanted)
-            cursor.execute(f"SELECT {asked}", [value for name in wanted for value in (name, _SETTINGS[name])])
-            before = dict(zip(wanted, cursor.fetchone(), strict=True))
-        _set(cursor, wanted)
-        yield
-        if before:
-            _set(cursor, before)
-
-
-def _set(cursor: Any, values: dict[str, str]) -> None:
-    given = ", ".join("set_config(%s, %s, true)" for _ in values)
-    cursor.execute(f"SELECT {given}", [value for pair in values.items() for value in pair])
+    return round(wanted / math.sqrt(max(share, 0.01)))
 
 
 def background(generation: Generation | None, *, with_picture: bool) -> dict[str, tuple[float, float]]:
