@@ -107,11 +107,12 @@ def _candidates(
     asked: pictures.Asked, vector: vectors.Vector, scope: QuerySet[Asset], generation: Generation
 ) -> list[Asset]:
     """Return the assets whose texts are compared: the described one, and those near by their texts or their looks."""
-    told, looks = nearest(vector, (generation.told_field, "image"), generation, scope, MOST)
+    near = nearest(vector, (generation.told_field, "image"), generation, scope, MOST)
+    told, looks = ([pk for pk, _ in found] for found in near)
     ids = [asked.pk] if isinstance(asked, Asset) else []
     ids = list(dict.fromkeys(pk for pk in chain(ids, *zip_longest(told, looks)) if pk is not None))
-    found = scope.defer("text_vector", "ocr_words").in_bulk(ids)
-    return [found[pk] for pk in ids if pk in found]
+    assets = scope.defer("text_vector", "ocr_words").in_bulk(ids)
+    return [assets[pk] for pk in ids if pk in assets]
 
 
 def _encoded(

@@ -197,7 +197,7 @@ class Search:
             request = self._request(query, scope, generation, vectors)
             if request is None:
                 return Outcome(notices=vectors.notices, picture=vectors.picture), []
-            answer = plan.execute(request, scope.db)
+            answer = plan.execute(request, scope)
             clock.stop("rank")
             outcome = _outcome(answer, request, vectors)
             if answer.is_active:  # Else what it answered from may be half deleted.

@@ -20,6 +20,8 @@ from mediasearch.models import Asset, Embedding, Generation, Job, Stage
 from mediasearch.search import vectors
 from mediasearch.search.scan import scanning
 
+Found = tuple[int, float]
+"""An asset's id, and its cosine."""
 EMBEDDINGS, JOBS = Embedding._meta.db_table, Job._meta.db_table
 
 
@@ -54,8 +56,8 @@ class _Scope:
 
 def nearest(
     vector: vectors.Vector, fields: Collection[str], generation: Generation, assets: QuerySet[Asset], number: int
-) -> list[list[int]]:
-    """Return, for each of the fields, the ids of the assets that are nearest by it, the nearest first.
+) -> list[list[Found]]:
+    """Return, for each of the fields, ids and scores of the assets that are nearest by it, the nearest first.
 
     There are as many as asked for, wherever so many of the scope have such a vector.
     """
@@ -67,8 +69,8 @@ def nearest(
     with scanning(max(conf.settings().ef_search, number), scope.using):
         found = [_by_index(vector, field, generation, scope, number) for field in fields]
     return [
-        ids if len(ids) == number else _exact(vector, field, generation, scope, number)
-        for field, ids in zip(fields, found, strict=True)
+        near if len(near) == number else _exact(vector, field, generation, scope, number)
+        for field, near in zip(fields, found, strict=True)
     ]
 
 
@@ -91,22 +93,23 @@ def cosines(
     return dict(rows)
 
 
-def _exact(vector: vectors.Vector, field: str, generation: Generation, scope: _Scope, number: int) -> list[int]:
+def _exact(vector: vectors.Vector, field: str, generation: Generation, scope: _Scope, number: int) -> list[Found]:
     """Look at all of the scope; the distances are computed before they are ordered, so no index is asked."""
     inner = f"SELECT asset_id, {_distance(field, generation)} AS distance FROM {_vectors(field, generation, scope)}"
-    rows = scope.rows(
-        f"WITH near AS MATERIALIZED ({inner}) SELECT asset_id FROM near ORDER BY distance, asset_id LIMIT %s",
+    return scope.rows(
+        f"WITH near AS MATERIALIZED ({inner})"
+        " SELECT asset_id, -distance FROM near ORDER BY distance, asset_id LIMIT %s",
         (HalfVector(vector).to_text(), *scope.params, number),
     )
-    return [asset for (asset,) in rows]
 
 
-def _by_index(vector: vectors.Vector, field: str, generation: Generation, scope: _Scope, number: int) -> list[int]:
-    rows = scope.rows(
-        f"SELECT asset_id FROM {_vectors(field, generation, scope)} ORDER BY {_distance(field, generation)} LIMIT %s",
-        (*scope.params, HalfVector(vector).to_text(), number),
+def _by_index(vector: vectors.Vector, field: str, generation: Generation, scope: _Scope, number: int) -> list[Found]:
+    distance, literal = _distance(field, generation), HalfVector(vector).to_text()
+    found = scope.rows(
+        f"SELECT asset_id, -({distance}) FROM {_vectors(field, generation, scope)} ORDER BY {distance} LIMIT %s",
+        (literal, *scope.params, literal, number),
     )
-    return [asset for (asset,) in rows]
+    return sorted(found, key=lambda one: (-one[1], one[0]))  # The scan is in relaxed order.
 
 
 def _vectors(field: str, generation: Generation, scope: _Scope) -> str:

@@ -7,19 +7,23 @@ sees ten times too many; else the exact statement runs, guarded, and gives up wh
 from __future__ import annotations
 
 import json
+import logging
 import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connections
+from django.db.models import QuerySet
 
 from mediasearch import conf
-from mediasearch.models import Generation
-from mediasearch.search import statement
+from mediasearch.exceptions import Unavailable
+from mediasearch.models import Asset, Generation
+from mediasearch.search import legs, statement
 from mediasearch.search.scan import scanning
 from mediasearch.search.signals import Sql
 from mediasearch.search.statement import Request
 
+logger = logging.getLogger(__name__)
 _SURE = 10
 
 
@@ -28,7 +32,7 @@ class Answer:
     """What a statement found, and how."""
 
     plan: str
-    """`exact` or `hnsw`."""
+    """`exact`, `hnsw`, or `legs` of another store."""
     rows: list[dict[str, Any]]
     """The hits of the page that was asked for."""
     total: int
@@ -43,19 +47,40 @@ class Answer:
     """Did the indexes fall short, so that the whole scope was scored after all?"""
 
 
-def execute(request: Request, using: str) -> Answer:
+def execute(request: Request, scope: QuerySet[Asset]) -> Answer:
     """Score the scope where it is small; else ask the indexes, and where those fall short, the scope after all."""
-    bound = conf.settings().exact_scope
+    using, bound = scope.db, conf.settings().exact_scope
     estimate = estimated(request.scope, using)
     if estimate < _SURE * bound:
         answer = _run(statement.exact(request, bound), using, "exact")
         if answer.scope_size is not None and answer.scope_size <= bound:
             return answer
-    with scanning(_ef_search(request, estimate), using):
-        answer = _run(statement.hnsw(request), using, "hnsw")
+    ids = _found_elsewhere(request, scope)
+    if ids is not None:
+        answer = _run(statement.given(request, ids), using, "legs")
+    else:
+        with scanning(_ef_search(request, estimate), using):
+            answer = _run(statement.hnsw(request), using, "hnsw")
     if len(answer.rows) < request.limit:
         return replace(_run(statement.exact(request, None), using, "exact"), retried=True)
     return answer
+
+
+def _found_elsewhere(request: Request, scope: QuerySet[Asset]) -> list[int] | None:
+    """Return what the legs of another store found; None where there are none, or they do not answer."""
+    spec, generation = conf.settings().leg, request.generation
+    if spec is None or generation is None or not request.vectors:
+        return None
+    ids: dict[int, None] = {}
+    try:
+        for field, vector in request.vectors.items():
+            found = legs.of(spec, generation, field).candidates(vector, scope, request.reach)
+            ids |= dict.fromkeys(pk for pk, _ in found)
+    except Unavailable as fault:
+        extra = {"event": "leg-down", "leg": spec.backend, "fault": type(fault).__name__}
+        logger.warning("%s does not answer, so PostgreSQL's own indexes do: %s", spec.backend, fault, extra=extra)
+        return None
+    return list(ids)
 
 
 def _run(sql: Sql, using: str, plan: str) -> Answer:

@@ -80,6 +80,17 @@ def hnsw(request: Request) -> Sql:
     return _ranked(request, [*legs, union], "NULL::bigint")
 
 
+def given(request: Request, ids: Sequence[int]) -> Sql:
+    """Score what legs of another store found, as far as it is in the scope, and the best of the text index."""
+    legs = [Sql("given_leg AS MATERIALIZED (SELECT unnest(%s::bigint[]) AS id)", (list(ids),))]
+    names = [f"given_leg WHERE id IN ({request.scope.text})"]
+    if request.text:
+        legs.append(_text_leg(request, request.text))
+        names.append("text_leg")
+    union = Sql(f"candidates AS ({' UNION '.join(f'SELECT id FROM {name}' for name in names)})", request.scope.params)
+    return _ranked(request, [*legs, union], "NULL::bigint")
+
+
 def _asked(request: Request) -> list[Sql]:
     """The vectors of the question, bound once however often they are compared with."""
     if not request.vectors:
