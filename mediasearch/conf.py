@@ -83,12 +83,15 @@ class Settings:
     query_encoder: Spec = field(default_factory=lambda: Spec("mediasearch.features.remote.Remote"))
     reader: Spec | None = field(default_factory=lambda: Spec("mediasearch.features.reading.Combined"))
     captioner: Spec | None = None
+    reranker: Spec | None = None
     doorbell: str = "celery"
     weights: Mapping[str, float] = field(default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0})
     candidates: int = 200
     exact_scope: int = 10_000
     ef_search: int = 200
     page_size: int = 24
+    rerank_top: int = 50
+    rerank_seconds: float = 0.2
     text_configs: Mapping[str, str] = field(default_factory=lambda: {"en": "english"})
     storage: str = "default"
     cache: str = "default"
@@ -110,8 +113,8 @@ class Settings:
     metrics_token: str = field(default="", repr=False)
 
 
-_SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner"}
-_OPTIONAL = {"caption_encoder", "reader", "captioner"}
+_SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner", "reranker"}
+_OPTIONAL = {"caption_encoder", "reader", "captioner", "reranker"}
 _CHOICES = {"doorbell": ("celery", "postgresql")}
 SIGNALS = ("image", "caption", "text")
 

@@ -11,7 +11,7 @@ from mediasearch.features.base import Candidate, Word
 from mediasearch.features.lexemes import is_cjk, join_words, lexemes
 from mediasearch.features.vocabulary import Value, value
 
-LONGEST = 4_000
+LONGEST = 2_000
 """Characters of each text that are looked at."""
 _NEXT_LINE, _NEXT_TEXT = 2, 20
 """How far apart the last word of a line or a text and the first of the next are; neighbours are 1 apart."""

@@ -5,6 +5,7 @@ In English and Chinese; numbers are the same in every language.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from mediasearch.features.lexemes import STOP_WORDS
@@ -45,6 +46,7 @@ DENIAL = Value("leave", "no")
 _FILLING = STOP_WORDS | {"的", "色", "是", "在", "了", "和"}
 
 
+@lru_cache(8192)
 def value(word: str) -> Value | None:
     """Return what a word stands for, if it is one of these. A number or a code stands for itself."""
     if any(character.isdigit() for character in word):
