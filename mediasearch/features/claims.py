@@ -33,6 +33,7 @@ def claims(question: Passage) -> list[Claim]:
         things = [(_thing(question, at, way, reach, meant.kind), way) for way, reach in _ways(meant.kind)]
         said_of = tuple((thing, way) for thing, way in things if thing)
         if said_of:
+            # A number may say which one it is, and may count what comes after it.
             found.append(Claim(meant, said_of if meant.kind == "number" else said_of[:1]))
     return found
 
@@ -58,9 +59,7 @@ def is_denied(passage: Passage, at: int) -> bool:
 
 
 def _ways(kind: str) -> list[tuple[int, int]]:
-    """The ways to look for what a value belongs to, each with how far; a number may count what comes after it."""
-    if kind == "number":
-        return [(_BEHIND, 1), (_BEFORE, 2)]
+    """The ways to look for what a value belongs to, the likelier first, each with how far."""
     return [(_BEHIND, 2), (_BEFORE, 2)] if kind in FOLLOWING else [(_BEFORE, _REACH), (_BEHIND, 2)]
 
 
@@ -68,7 +67,7 @@ def _thing(question: Passage, at: int, way: int, reach: int, kind: str) -> str:
     for step in range(1, reach + 1):
         head = question.heads.get(at + way * step, "")
         meant = value(head)
-        if head and not is_filling(head) and not (meant and meant.kind == kind):
+        if head and not is_filling(head) and not (meant and meant.kind in (kind, "number")):
             return head
     return ""
 

@@ -40,11 +40,12 @@ _PREFIX = 3
 class Features(Reranker):
     """Blends the first order's score with what the words of question and candidate say.
 
-    `strength` is how much the words weigh, where the best candidate's first score weighs 1. `stemmers` names a Snowball
+    `strength` is how much words weigh that speak for a candidate, where the best one's first score weighs 1;
+    contradictions weigh 1, too: what says that it is another is not what was asked for. `stemmers` names a Snowball
     stemmer for each language code, as MEDIASEARCH["TEXT_CONFIGS"] does for PostgreSQL.
     """
 
-    def __init__(self, strength: float = 0.5, stemmers: Mapping[str, str] = ENGLISH) -> None:
+    def __init__(self, strength: float = 0.2, stemmers: Mapping[str, str] = ENGLISH) -> None:
         if unknown := set(stemmers.values()) - set(snowballstemmer.algorithms()):
             known = ", ".join(sorted(snowballstemmer.algorithms()))
             raise ImproperlySet(f"There is no Snowball stemmer {', '.join(sorted(unknown))}; there are {known}.")
@@ -59,9 +60,10 @@ class Features(Reranker):
         question = passages.of_question(inquiry.words)
         reading = _Reading(question, self._algorithms(inquiry.language))
         pages = [passages.of_candidate(candidate) for candidate in candidates]
+        support, opposition = _supported(reading.support(pages), pages), reading.opposition(pages)
         return [
-            score + self.strength * (said - denied)
-            for score, said, denied in zip(first, reading.support(pages), reading.opposition(pages), strict=True)
+            score + self.strength * said - denied
+            for score, said, denied in zip(first, support, opposition, strict=True)
         ]
 
     def _algorithms(self, language: str) -> tuple[str, ...]:
@@ -135,6 +137,15 @@ class _Reading:
             others = [word for word in alike if stems & _stems(word, self.algorithms)]
             found = [Place(place.at, _STEM * place.strength) for word in others for place in page.places[word]]
         return sorted(found, key=lambda place: place.at)
+
+
+def _supported(shares: Sequence[float], pages: Sequence[Passage]) -> list[float]:
+    """Return how much words speak for each candidate: squared, as a few words of a long question say little.
+
+    A picture without words has the benefit of the doubt: they tell the others apart, and put none of them before it.
+    """
+    best = max(shares, default=0.0)
+    return [share**2 if page.heads else best**2 for share, page in zip(shares, pages, strict=True)]
 
 
 def _rarity(row: Sequence[float]) -> float:

@@ -101,6 +101,7 @@ class _Call:
     scores: list[float] | None = None
     error: Exception | None = None
     ended: threading.Event = field(default_factory=threading.Event)
+    ended_at: float = 0.0
     is_late: bool = False
     """Did the search go on without it?"""
 
@@ -119,7 +120,7 @@ class _Worker:
             raise Unavailable(gettext("The reranker is still busy with an earlier search."))
         call = self._latest = _Call(judge)
         self._start(call)
-        if not call.ended.wait(max(until - time.monotonic(), 0)):
+        if not call.ended.wait(max(until - time.monotonic(), 0)) or call.ended_at > until:
             call.is_late = True
             logger.warning("The reranker took more than %g s.", seconds, extra={"event": "rerank-late"})
             reason = gettext("The reranker did not answer within %(seconds)s seconds.")
@@ -146,6 +147,7 @@ class _Worker:
             call.error = error
         finally:
             connections.close_all()  # A source may have asked the database where a file is.
+            call.ended_at = time.monotonic()
             self._turn.release()
             call.ended.set()
 
