@@ -352,7 +352,9 @@ def draw(family: Family, picture: Lookalike) -> bytes:
     blocks: list[Icon | Gap | Text] = []
     if family.icon:
         blocks += [Icon(170 if picture.lines else 240, ((family.icon, picture.colour),)), Gap(10)]
-    blocks += [Text(line, 34 if index else min(58, 820 // len(line)), "sans-bold") for index, line in enumerate(picture.lines)]
+    blocks += [
+        Text(line, 34 if index else min(58, 820 // len(line)), "sans-bold") for index, line in enumerate(picture.lines)
+    ]
     sign = Sign(
         f"{family.name}.png",
         540,

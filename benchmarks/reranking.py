@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -102,8 +101,7 @@ def _measure(name: str, asked: Asked) -> tuple[float, float, int]:
     from mediasearch.features.base import Inquiry
     from mediasearch.search.rerank import rerank
 
-    first: dict[str, list[bool]] = defaultdict(list)
-    second: dict[str, list[bool]] = defaultdict(list)
+    found: list[tuple[str, bool, bool]] = []
     seconds, late = [], 0
     print(f"{name}: {len(asked)} questions")
     for question, group, wanted in asked:
@@ -117,22 +115,23 @@ def _measure(name: str, asked: Asked) -> tuple[float, float, int]:
             hurried = rerank(hits, Inquiry(question))
             late += hurried.reranked or hurried.hits != hits
         was, became = hits[0].asset.pk == wanted, judged.hits[0].asset.pk == wanted
-        first[group].append(was)
-        second[group].append(became)
-        if was > became or (not became and group in ("number", "colour", "text")):
-            print(f"  {'lost' if was else 'missed'}: {question}")
-    for group in first:
-        print(f"  {group}: {len(first[group])} questions, R@1 {_share(first[group])} -> {_share(second[group])}")
-    before, after = sum(first.values(), []), sum(second.values(), [])
-    gained, lost = sum(b > a for a, b in zip(before, after, strict=True)), sum(map(bool.__gt__, before, after))
-    print(f"  R@1 {_share(before)} -> {_share(after)} ({gained} gained, {lost} lost)")
-    print(f"  {site.percentile(seconds, 0.5) * 1e3:.1f} ms at p50, {site.percentile(seconds, 0.95) * 1e3:.1f} ms at p95")
-    print(f"  out of time, {late} were reranked all the same")
-    return sum(before) / len(before), sum(after) / len(after), late
+        found.append((group, was, became))
+        if was > became:
+            print(f"  lost: {question}")
+        elif became > was:
+            print(f"  gained: {question}")
+    for group in dict.fromkeys(group for group, _, _ in found):
+        before, after = _shares([(was, became) for its, was, became in found if its == group])
+        print(f"  {group}: R@1 {before:.3f} -> {after:.3f}")
+    before, after = _shares([(was, became) for _, was, became in found])
+    print(f"  all: R@1 {before:.3f} -> {after:.3f}")
+    p50, p95 = (site.percentile(seconds, share) * 1e3 for share in (0.5, 0.95))
+    print(f"  {p50:.1f} ms at p50, {p95:.1f} ms at p95; out of time, {late} were reranked all the same")
+    return before, after, late
 
 
-def _share(found: list[bool]) -> str:
-    return f"{sum(found) / len(found):.3f}"
+def _shares(found: list[tuple[bool, bool]]) -> tuple[float, float]:
+    return sum(was for was, _ in found) / len(found), sum(became for _, became in found) / len(found)
 
 
 if __name__ == "__main__":
