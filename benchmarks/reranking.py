@@ -10,6 +10,7 @@ is out of time changes anything.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ Asked = list[tuple[str, str, int]]
 
 def main(folder: Path | None) -> int:
     site.set_up()
+    logging.getLogger("mediasearch.search.rerank").setLevel(logging.ERROR)  # It is made to be late, often.
     from mediasearch.indexing import generations
 
     generations.ensure_active()

@@ -99,7 +99,7 @@ class _Call:
 
     judge: Callable[[], list[float]]
     scores: list[float] | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     ended: threading.Event = field(default_factory=threading.Event)
     ended_at: float = 0.0
     is_late: bool = False
@@ -143,7 +143,7 @@ class _Worker:
     def _work(self, call: _Call) -> None:
         try:
             call.scores = call.judge()
-        except Exception as error:  # Each reranker fails in its own way.
+        except BaseException as error:  # Each reranker fails in its own way, and above this there is nobody to tell.
             call.error = error
         finally:
             connections.close_all()  # A source may have asked the database where a file is.
@@ -152,7 +152,7 @@ class _Worker:
             call.ended.set()
 
 
-def _reason(error: Exception | None) -> Unavailable:
+def _reason(error: BaseException | None) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
     logger.error(
