@@ -72,6 +72,13 @@ class Broken(Reranker):
         return []
 
 
+@pytest.fixture(autouse=True)
+def _over() -> Iterator[None]:
+    """Leave no call behind that is late: the next test's searches would do without."""
+    yield
+    until(lambda: not working())
+
+
 @pytest.fixture
 def use(settings: Any) -> Any:
     """Set a reranker and its time."""
@@ -92,7 +99,6 @@ def hanging(use: Any) -> Iterator[None]:
     assert not rerank(hits("a", "b"), Inquiry("a")).reranked
     yield
     Hanging.let_go.set()
-    until(lambda: not working())
 
 
 def hits(*captions: str) -> tuple[Hit, ...]:
