@@ -84,6 +84,7 @@ class Settings:
     reader: Spec | None = field(default_factory=lambda: Spec("mediasearch.features.reading.Combined"))
     captioner: Spec | None = None
     leg: Spec | None = None
+    reranker: Spec | None = None
     doorbell: str = "celery"
     weights: Mapping[str, float] = field(
         default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0, "recency": 0.0, "popularity": 0.0}
@@ -96,6 +97,8 @@ class Settings:
     ef_search: int = 200
     recall_target: float = 0.95
     page_size: int = 24
+    rerank_top: int = 50
+    rerank_seconds: float = 0.2
     text_configs: Mapping[str, str] = field(default_factory=lambda: {"en": "english"})
     storage: str = "default"
     cache: str = "default"
@@ -117,8 +120,8 @@ class Settings:
     metrics_token: str = field(default="", repr=False)
 
 
-_SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner", "leg"}
-_OPTIONAL = {"caption_encoder", "reader", "captioner", "leg"}
+_SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner", "leg", "reranker"}
+_OPTIONAL = {"caption_encoder", "reader", "captioner", "leg", "reranker"}
 _CHOICES = {
     "doorbell": ("celery", "postgresql"),
     "fusion": ("minmax", "dbsf", "arctan", "calibrated", "rrf"),

@@ -20,7 +20,7 @@ from mediasearch.checks import database  # noqa: F401
 from mediasearch.conf import Spec
 from mediasearch.exceptions import ImproperlySet
 from mediasearch.features import backends
-from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, TextReader
+from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, Reranker, TextReader
 from mediasearch.search.legs import Leg
 
 _BROKER_SECONDS = 2
@@ -30,6 +30,7 @@ _KINDS: dict[str, type[Backend]] = {
     "query_encoder": QueryEncoder,
     "reader": TextReader,
     "captioner": Captioner,
+    "reranker": Reranker,
 }
 _IDS = {
     "weights-missing": "mediasearch.E006",

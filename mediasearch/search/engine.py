@@ -16,8 +16,9 @@ from django.db.models.functions import Coalesce, Lower
 
 from mediasearch import conf, fulltext
 from mediasearch.exceptions import QueryError
+from mediasearch.features.base import Inquiry
 from mediasearch.models import Asset, Generation
-from mediasearch.search import facets, hits, pictures, plan, statement, walk
+from mediasearch.search import facets, hits, pictures, plan, rerank, statement, walk
 from mediasearch.search import fusion as fusions
 from mediasearch.search.encode import Vectors, encode
 from mediasearch.search.facets import Facets
@@ -30,7 +31,7 @@ from mediasearch.sources import registry
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-_KEPT = ("total", "total_is_exact", "plan", "generation", "words")
+_KEPT = ("total", "total_is_exact", "plan", "generation", "words", "reranked")
 """What the pages that follow the first say of the whole search."""
 _TRIES = 3
 """How often a search starts again because the model was changed meanwhile."""
@@ -151,7 +152,12 @@ class Search:
         return facets.of(request, using, plan.estimated(request.scope, using), conf.settings().exact_scope)
 
     def _first(self, query: Query, clock: _Clock) -> Outcome:
-        outcome, rows = self._ranked(query, self._scope, clock)
+        top = self._judged(query)
+        wide = replace(query, limit=max(query.limit + query.offset, top), offset=0) if top > query.offset else query
+        outcome, rows = self._ranked(wide, self._scope, clock)
+        if wide is not query:
+            outcome, rows = self._reranked(outcome, rows, top, clock)
+            rows = rows[query.offset : query.offset + query.limit]
         found = hits.of(rows, outcome.words, query.weights, self._scope)
         clock.stop("fetch")
         return replace(outcome, hits=found, timings=clock.times)
@@ -171,15 +177,35 @@ class Search:
             outcome = Outcome(**{**window.facts, "words": tuple(window.facts["words"])})
         else:
             outcome, rows = self._ranked(wide, self._scope, clock)
-            facts = {
-                name: getattr(outcome, name) for name in ("total", "total_is_exact", "plan", "generation", "words")
-            }
+            if top := self._judged(query):
+                outcome, rows = self._reranked(outcome, rows, top, clock)
+            facts = {name: getattr(outcome, name) for name in _KEPT}
             window, place = Window(query.key, rows, (), facts), 0
             key = walk.keep(window) if len(rows) > query.limit else None
         words = outcome.words
         found, following = walk.page(key, window, place, query.limit, fetch, rank)
         clock.stop("fetch")
         return replace(outcome, hits=tuple(found), cursor=following, timings=clock.times)
+
+    @staticmethod
+    def _judged(query: Query) -> int:
+        """How many of the best are judged once more."""
+        settings = conf.settings()
+        return settings.rerank_top if settings.reranker and query.text and query.sort == "relevance" else 0
+
+    def _reranked(
+        self, outcome: Outcome, rows: list[dict[str, Any]], top: int, clock: _Clock
+    ) -> tuple[Outcome, list[dict[str, Any]]]:
+        """Put the first rows in the reranker's order, if it gives one in time."""
+        query = self._query
+        best = hits.of(rows[:top], outcome.words, query.weights, self._scope)
+        judged = rerank.rerank(best, Inquiry(query.text, query.language, has_picture=bool(query.pictures)))
+        clock.stop("rerank")
+        known = {row["id"]: row for row in rows}
+        given = dict(zip((hit.asset.pk for hit in judged.hits), judged.scores, strict=False))
+        ordered = [known[hit.asset.pk] | {"rerank": given.get(hit.asset.pk)} for hit in judged.hits]
+        notices = outcome.notices if judged.notice is None else (*outcome.notices, judged.notice)
+        return replace(outcome, reranked=judged.reranked, notices=notices), [*ordered, *rows[top:]]
 
     def _unseen(self, seen: Sequence[int]) -> QuerySet[Asset]:
         ids = Value(list(seen), output_field=ArrayField(BigIntegerField()))

@@ -18,7 +18,7 @@ def of(
     """Return the hits of rows, in their order; what has left the scope meanwhile is left out."""
     assets = scope.defer("text_vector").in_bulk([row["id"] for row in rows])
     return tuple(
-        Hit(assets[row["id"]], row["score"], _evidence(row, weights), _matched(row, words))
+        Hit(assets[row["id"]], row["score"], _evidence(row, weights), _matched(row, words), row.get("rerank"))
         for row in rows
         if row["id"] in assets
     )

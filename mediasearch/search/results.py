@@ -46,6 +46,8 @@ class Hit:
     """By `image`, `caption`, `text`, `recency` and `popularity`; a signal without evidence is left out."""
     words: Mapping[str, str] = field(default_factory=dict)
     """The question's words that match, and how: `exact`, `stem`, or `part` of a longer word."""
+    rerank: float | None = None
+    """What the reranker gave it, where it judged this hit."""
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -85,6 +87,8 @@ class Outcome:
     """`exact`, `hnsw`, `newest` (nothing was asked) or `none` (an empty scope)."""
     retried: bool = False
     """Did the indexes return too few, so that the whole scope was scored after all?"""
+    reranked: bool | None = None
+    """Are the best in the reranker's order? None where none is set, or none was asked."""
     generation: int | None = None
     notices: tuple[Notice, ...] = ()
     words: tuple[str, ...] = ()
@@ -160,6 +164,11 @@ class Results:
     def degraded(self) -> tuple[Notice, ...]:
         """The signals that stepped aside; empty when all that were asked for answered."""
         return self.outcome.notices
+
+    @property
+    def reranked(self) -> bool | None:
+        """Are the best in the reranker's order? False where it did not answer in time; None where none was asked."""
+        return self.outcome.reranked
 
     @property
     def picture(self) -> Picture | None:
