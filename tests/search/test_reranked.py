@@ -48,7 +48,7 @@ def ids(results: Any) -> list[int]:
 def test_search__the_best_are_in_the_rerankers_order(library: list[Asset], settings: Any) -> None:
     first = ids(mediasearch.search("red"))
     assert mediasearch.search("red").reranked is None
-    use(settings, "Backwards", RERANK_TOP=3)
+    use(settings, "Backwards", RERANK_TOP=3, RERANK_SECONDS=20.0)
     results = mediasearch.search("red")
     assert ids(results) == [*reversed(first[:3]), *first[3:]]
     assert results.reranked is True
@@ -57,7 +57,7 @@ def test_search__the_best_are_in_the_rerankers_order(library: list[Asset], setti
 
 
 def test_search__pages_of_a_reranked_order_agree(library: list[Asset], settings: Any) -> None:
-    use(settings, "Backwards", RERANK_TOP=3)
+    use(settings, "Backwards", RERANK_TOP=3, RERANK_SECONDS=20.0)
     whole = ids(mediasearch.search("red"))
     assert [pk for start in range(5) for pk in ids(mediasearch.search("red", limit=1, offset=start))] == whole
     walked: list[int] = []
