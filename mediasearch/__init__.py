@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "Address",
+    "Crop",
     "Description",
     "Descriptions",
     "Hit",
@@ -35,6 +37,8 @@ __all__ = [
 if TYPE_CHECKING:
     from mediasearch.exceptions import MediaSearchError
     from mediasearch.indexing.ledger import reindex, retry
+    from mediasearch.search.addresses import Address
+    from mediasearch.search.crops import Crop
     from mediasearch.search.describe import describe
     from mediasearch.search.descriptions import Description, Descriptions
     from mediasearch.search.engine import asearch, search
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: importing this package must need neither Django's settings nor its models.
 _HOMES = {
+    "Address": "mediasearch.search.addresses",
+    "Crop": "mediasearch.search.crops",
     "Description": "mediasearch.search.descriptions",
     "Descriptions": "mediasearch.search.descriptions",
     "Hit": "mediasearch.search.results",

@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from mediasearch.exceptions import ImproperlySet
+from mediasearch.exceptions import ImproperlySet, MediaSearchError
 
 _OPENCLIP_PATH = "mediasearch.features.openclip.OpenClip"
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -103,6 +103,8 @@ class Settings:
     storage: str = "default"
     cache: str = "default"
     cache_seconds: int = 86_400
+    fetch_addresses: bool = False
+    fetch_seconds: float = 5.0
     thumbnail_size: int = 512
     max_bytes: int = 50_000_000
     max_pixels: int = 50_000_000
@@ -127,6 +129,9 @@ _CHOICES = {
     "fusion": ("minmax", "dbsf", "arctan", "calibrated", "rrf"),
 }
 SIGNALS = ("image", "caption", "text")
+LIGHTEST, HEAVIEST = 1e-6, 1e6
+"""Weights other than 0; what PostgreSQL multiplies by must be neither lost nor out of its range."""
+_LONGEST_NAME = 40
 BOOSTS = ("recency", "popularity")
 """What makes a picture count more, whatever is asked; nothing is found by it."""
 
@@ -160,21 +165,39 @@ def _typed(name: str, value: Any) -> Any:
     kind: Any = (
         int | float if isinstance(default, float) else Mapping if isinstance(default, Mapping) else type(default)
     )
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be like {default!r}, not {value!r}.')
     if isinstance(value, int | float) and value <= 0 and value != default:
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be above zero, not {value!r}.')
     return value
 
 
-def weights(given: Mapping[str, float], where: str) -> dict[str, float]:
-    """Return a weight for each signal and boost, 0 for those not named. Raises ImproperlySet."""
+def weights(given: Mapping[str, float], where: str, error: type[MediaSearchError] = ImproperlySet) -> dict[str, float]:
+    """Return a weight for each signal and boost, 0 for those not named. Raises `error`."""
     known = (*SIGNALS, *BOOSTS)
-    if unknown := set(given) - set(known):
-        raise ImproperlySet(f"{where} knows the signals {', '.join(known)}, not {', '.join(sorted(unknown))}.")
-    if any(not isinstance(w, int | float) or w < 0 for w in given.values()) or not any(map(given.get, SIGNALS)):
-        raise ImproperlySet(f"{where} needs weights of 0 or more, at least one of {', '.join(SIGNALS)} above 0.")
+    if not isinstance(given, Mapping):
+        raise error(f"{where} must be a dict of signals and their weights, not {type(given).__name__}.")
+    if unknown := {_name(name) for name in given if name not in known}:
+        raise error(f"{where} knows the signals {', '.join(known)}, not {', '.join(sorted(unknown))}.")
+    if not all(map(_is_weight, given.values())) or not any(map(given.get, SIGNALS)):
+        raise error(
+            f"{where} needs weights that are numbers of 0 or more, from {LIGHTEST:f} to {HEAVIEST:,.0f} where they are"
+            f" above, and at least one of {', '.join(SIGNALS)} above 0."
+        )
     return {name: float(given.get(name, 0.0)) for name in known}
+
+
+def _name(key: Any) -> str:
+    return key[:_LONGEST_NAME] if isinstance(key, str) else type(key).__name__
+
+
+def _is_weight(value: Any) -> bool:
+    return is_number(value) and (value == 0 or LIGHTEST <= value <= HEAVIEST)
+
+
+def is_number(value: Any) -> bool:
+    """Is this an int or a float, and neither True nor False?"""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _reset(*, setting: str, **_: Any) -> None:

@@ -4,6 +4,7 @@ MediaSearchError
     ImproperlySet           a setting is wrong
     Refused                 this file will never be indexed
         NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing
+        CropTooSmall        nor can a part of a picture be searched with
     Troublesome             this file could not be done; it is tried again, and not for ever
         DecoderCrashed, DecoderTimeout, ReaderFailed, ReaderTimeout
         FileUnreadable      its storage gives out other files
@@ -50,6 +51,10 @@ class FormatNotAllowed(Refused):
 
 class ImageUnreadable(Refused):
     """This image is damaged or cut short."""
+
+
+class CropTooSmall(Refused):
+    """This part of the picture has too few pixels to search with. Mark a larger part."""
 
 
 class FileMissing(Refused):

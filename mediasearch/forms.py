@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from mediasearch import conf
 from mediasearch.exceptions import (
+    CropTooSmall,
     DecoderCrashed,
     DecoderTimeout,
     FormatNotAllowed,
@@ -42,6 +43,7 @@ _REFUSALS: dict[type[BaseException], Any] = {
     ImageTooLarge: _("This image is too large. Upload a smaller copy."),
     FormatNotAllowed: _("Images of this format are not accepted. Save it as JPEG or PNG."),
     ImageUnreadable: _("This image is damaged or cut short."),
+    CropTooSmall: _("This part of the picture has too few pixels to search with. Mark a larger part."),
     DecoderCrashed: _TROUBLE,
     DecoderTimeout: _TROUBLE,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mediasearch.exceptions import EncoderUnavailable, FileMissing
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""A part of an upright picture: left, top, width and height as fractions of it, each from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,7 @@ class Word:
     """One word that was read in a picture."""
 
     text: str
-    box: tuple[float, float, float, float]
-    """Left, top, width and height as fractions of the picture, each from 0 to 1."""
+    box: Box
     confidence: float
     """From 0 to 1, as the engine reports it."""
     line: int

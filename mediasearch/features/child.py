@@ -93,12 +93,13 @@ def verify(data: bytes, options: dict[str, Any]) -> Answer:
 def pixels(data: bytes, options: dict[str, Any]) -> Answer:
     """The picture as raw RGB bytes, row by row, reduced to no less than `shortest_side`; a long strip to its middle.
 
-    With `input_size`, in the proportion that a model needs that scales the shortest side to that.
+    With `input_size`, in the proportion that a model needs that scales the shortest side to that. With a `box`, all
+    this of that part of the picture.
     """
     from mediasearch.features import images
 
-    side = options["shortest_side"]
-    opened = images.open_file(data, _limits(options), side)
+    side, box = options["shortest_side"], options.get("box")
+    opened = images.open_file(data, _limits(options), side, tuple(box) if box else None)
     image = opened.image
     if input_size := options.get("input_size"):
         image = images.in_proportion(image, opened.size, input_size)

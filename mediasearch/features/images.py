@@ -15,7 +15,15 @@ from typing import cast
 
 from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from mediasearch.exceptions import FormatNotAllowed, ImageTooLarge, ImageUnreadable, MediaSearchError, NotAnImage
+from mediasearch.exceptions import (
+    CropTooSmall,
+    FormatNotAllowed,
+    ImageTooLarge,
+    ImageUnreadable,
+    MediaSearchError,
+    NotAnImage,
+)
+from mediasearch.features.base import Box
 
 MIME_TYPES = {
     "JPEG": "image/jpeg",
@@ -45,6 +53,10 @@ _BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 9}
 _OWN_BYTES = 60_000_000
 """What the process takes before it opens anything."""
 _ROWS, _LONGEST_STRIP = 256, 8
+_DECODED_SMALLER = ("JPEG", "MPO")
+"""What can be decoded at a half, a quarter or an eighth of its size. Its EXIF is known before it is decoded."""
+_SMALLEST_CROP = 8
+"""Pixels of one side; of less, a model sees nothing but its own enlargement."""
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 """EXIF's orientations of pictures that are stored lying."""
 
@@ -78,7 +90,7 @@ class Opened:
     image: Image.Image
     """The first frame as RGB, upright, transparency on white."""
     size: tuple[int, int]
-    """Of the upright picture before it was reduced."""
+    """Of the upright picture, or of the part of it, before it was reduced."""
     file: Image.Image
     """As Pillow opened it, with what the file says about itself."""
 
@@ -92,19 +104,24 @@ def open_image(data: bytes, limits: Limits, shortest_side: int | None = None) ->
     return open_file(data, limits, shortest_side).image
 
 
-def open_file(data: bytes, limits: Limits, shortest_side: int | None = None) -> Opened:
-    """Return the same with what else is known of the file."""
+def open_file(data: bytes, limits: Limits, shortest_side: int | None = None, box: Box | None = None) -> Opened:
+    """Return the same with what else is known of the file; with a box, of that part of the picture alone."""
     image = identify(data, limits)
     try:
         size = image.size
-        if shortest_side:
-            image.draft("RGB", (shortest_side, shortest_side))
+        if shortest_side and image.format in _DECODED_SMALLER:
+            factor = max(1, min(_size_of(_upright(image, size), box)) // shortest_side)
+            image.draft("RGB", (size[0] // factor, size[1] // factor))
         image.load()
-        if image.getexif().get(ExifTags.Base.Orientation) in _ON_THEIR_SIDE:
-            size = size[1], size[0]
+        size = _size_of(_upright(image, size), box)
         ImageOps.exif_transpose(image, in_place=True)
+        scale = _scale(image)
+        if box:
+            image = image.crop(_corners(image.size, box))
         factor = max(1, min(image.size) // shortest_side) if shortest_side else 1
-        return Opened(_plain(image, factor), size, image)
+        return Opened(_plain(image, factor, scale), size, image)
+    except CropTooSmall:
+        raise
     except MemoryError:
         raise ImageTooLarge(_NO_MEMORY) from None
     except Image.DecompressionBombError:
@@ -135,6 +152,32 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
         raise ImageUnreadable(f"This image is damaged or cut short ({_reason(error)}).") from error
     _check_size(image)
     return image
+
+
+def _upright(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a picture, which is stored in another, when it is seen as EXIF says."""
+    return size[::-1] if image.getexif().get(ExifTags.Base.Orientation) in _ON_THEIR_SIDE else size
+
+
+def _corners(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a part of a picture, in pixels."""
+    left, top, width, height = box
+    right, bottom = min(1.0, left + width), min(1.0, top + height)
+    return round(left * size[0]), round(top * size[1]), round(right * size[0]), round(bottom * size[1])
+
+
+def _size_of(size: tuple[int, int], box: Box | None) -> tuple[int, int]:
+    """Return the size of a picture, or of a part of it. Raises CropTooSmall."""
+    if box is None:
+        return size
+    left, top, right, bottom = _corners(size, box)
+    part = right - left, bottom - top
+    if min(part) < _SMALLEST_CROP:
+        raise CropTooSmall(
+            f"This part of the picture has {part[0]} x {part[1]} pixels; at least {_SMALLEST_CROP} each way can be"
+            " searched with. Mark a larger part."
+        )
+    return part
 
 
 def _check_size(image: Image.Image) -> None:
@@ -212,13 +255,13 @@ def _refusal(data: bytes, limits: Limits) -> MediaSearchError:
     return NotAnImage(f"This file is not an image, or not of a format that is accepted ({accepted}).")
 
 
-def _plain(image: Image.Image, factor: int) -> Image.Image:
-    """Return a decoded picture as RGB on white, reduced by a factor."""
+def _plain(image: Image.Image, factor: int, scale: float) -> Image.Image:
+    """Return a decoded picture as RGB on white, reduced by a factor; `scale` brings deep pixels to 8 bits."""
     if image.mode in ("RGB", "L") and "transparency" not in image.info:
         reduced = image.reduce(factor) if factor > 1 else image
         return reduced if reduced.mode == "RGB" else reduced.convert("RGB")
     # A band at a time, for converting all of it at once takes several times its memory.
-    scale, rows = _scale(image), max(1, _ROWS // factor) * factor
+    rows = max(1, _ROWS // factor) * factor
     plain = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))

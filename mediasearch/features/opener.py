@@ -8,7 +8,7 @@ from PIL import Image
 
 from mediasearch import conf
 from mediasearch.exceptions import ImageTooLarge, StorageUnavailable
-from mediasearch.features.base import Reading, Word
+from mediasearch.features.base import Box, Reading, Word
 from mediasearch.features.sandbox import Budget, Sandbox
 
 DETAIL = 3
@@ -43,20 +43,23 @@ def inspect(data: bytes) -> tuple[dict[str, Any], bytes]:
     return _opener().call("inspect", data, _limits() | {"thumbnail_size": conf.settings().thumbnail_size})
 
 
-def pixels(data: bytes, shortest_side: int, *, input_size: int | None = None) -> Image.Image:
+def pixels(data: bytes, shortest_side: int, *, input_size: int | None = None, box: Box | None = None) -> Image.Image:
     """Return the picture in RGB, reduced on the way where its shortest side is far above `shortest_side` pixels.
 
     With `input_size`, in the proportion that a model needs that scales the shortest side to so many pixels. Of a long
-    strip it is the middle.
+    strip it is the middle. With a `box`, all this of that part of the picture, which is cut out before it is reduced.
     """
-    wanted = {"shortest_side": shortest_side, "input_size": input_size}
+    wanted = {"shortest_side": shortest_side, "input_size": input_size, "box": box}
     answer, payload = _opener().call("pixels", data, _limits() | wanted)
     return Image.frombytes("RGB", (answer["width"], answer["height"]), payload)
 
 
-def for_model(data: bytes, input_size: int) -> Image.Image:
-    """Return the picture as a model sees best that looks at `input_size` pixels of its shortest side."""
-    return pixels(data, DETAIL * input_size, input_size=input_size)
+def for_model(data: bytes, input_size: int, box: Box | None = None) -> Image.Image:
+    """Return the picture, or a part of it, as a model sees best that looks at `input_size` pixels of its shortest side.
+
+    Raises a subclass of Refused or of Troublesome.
+    """
+    return pixels(data, DETAIL * input_size, input_size=input_size, box=box)
 
 
 def read(data: bytes) -> Reading:

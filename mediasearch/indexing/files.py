@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import connections, transaction
 
-from mediasearch.exceptions import FileMissing, MediaSearchError, StorageUnavailable
-from mediasearch.features import opener
+from mediasearch.exceptions import MediaSearchError, StorageUnavailable
 from mediasearch.models import Asset
-from mediasearch.sources import registry
+from mediasearch.sources.files import read
 
 AHEAD = 4
 """Files that are read at once: a remote storage answers each of them slowly, and several as soon as one."""
@@ -48,16 +47,3 @@ def _bytes_or_error(asset: Asset, tries: int = 1) -> bytes | MediaSearchError:
         return error if tries == 1 else _bytes_or_error(asset, tries - 1)
     except MediaSearchError as error:
         return error
-
-
-def read(asset: Asset) -> bytes:
-    """Return the bytes of an asset's file. Raises FileMissing, ImageTooLarge, StorageUnavailable."""
-    try:
-        with registry.source_of(asset).open(asset) as stream:
-            return opener.load(stream)
-    except FileNotFoundError as error:
-        raise FileMissing(f"The storage has no file for this image ({error}).") from error
-    except (MediaSearchError, DatabaseError, InterfaceError):
-        raise
-    except Exception as error:  # Remote storages raise what their own libraries do.
-        raise StorageUnavailable(f"The file storage does not answer: {error}.") from error

@@ -15,8 +15,9 @@ from mediasearch.exceptions import (
     StorageUnavailable,
     ThumbnailsUnavailable,
 )
-from mediasearch.indexing import files
+from mediasearch.indexing.files import TRIES
 from mediasearch.models import Asset
+from mediasearch.sources.files import read
 
 _ASKED = 3
 
@@ -61,7 +62,7 @@ def storage_works(asset: Asset) -> bool | None:
     others = _some(known.filter(source=asset.source)) or _some(known)
     if not others:
         return None
-    return any(all(_readable(other) for _ in range(files.TRIES)) for other in others)
+    return any(all(_readable(other) for _ in range(TRIES)) for other in others)
 
 
 def _some(known: QuerySet[Asset]) -> list[Asset]:
@@ -73,7 +74,7 @@ def _some(known: QuerySet[Asset]) -> list[Asset]:
 
 def _readable(asset: Asset) -> bool:
     try:
-        files.read(asset)
+        read(asset)
     except MediaSearchError:
         return False
     return True

@@ -22,7 +22,7 @@ from mediasearch.search import facets, hits, pictures, plan, rerank, statement, 
 from mediasearch.search import fusion as fusions
 from mediasearch.search.encode import Vectors, encode
 from mediasearch.search.facets import Facets
-from mediasearch.search.query import SORTS, Filters, Part, Query
+from mediasearch.search.query import SORTS, Filters, Part, Query, several
 from mediasearch.search.results import DEEPEST, Hit, Outcome, Results
 from mediasearch.search.signals import Boost, Sql
 from mediasearch.search.walk import Window
@@ -64,7 +64,8 @@ def search(
 
     `text` may be several: words, and `Part`s, which are words or a picture with a weight, added to the question or,
     below 0, subtracted from it. `image` is one more: a picture to find others like it, as its bytes, a binary file, an
-    asset (which is then not among the hits), or the `picture` of earlier results.
+    asset (which is then not among the hits), a `Crop` of one of these, an `Address` where those are fetched, or the
+    `picture` of earlier results.
 
     `sort` is `relevance`, `date`, `title` or `size`, with a `-` for the last first: of a question's hits the best
     thousand are sorted. `offset` reaches the first thousand hits; `cursor` all of them, each once: begin with "", and
@@ -73,10 +74,11 @@ def search(
     Returns lazy Results. Raises QueryError for a question that can't be asked, and PictureRefused, when the results
     are first looked at, for a picture that can't be opened.
     """
+    visible = registry.visible_to(user) if scope is None else scope
     query = Query(
-        parts=_parts(text, image),
+        parts=_parts(text, image, visible if scope is None else Asset.objects.all()),
         language=language,
-        filters=Filters(category, tuple(tags), after, before),
+        filters=Filters(category, several(tags), after, before),
         weights=conf.settings().weights if weights is None else conf.weights(weights, "weights"),
         fusion=conf.settings().fusion if fusion is None else fusion,
         sort=sort,
@@ -85,7 +87,6 @@ def search(
     )
     if cursor is not None and offset:
         raise QueryError("A cursor says itself where to go on: leave out the offset.")
-    visible = registry.visible_to(user) if scope is None else scope
     for part in query.pictures:
         if isinstance(part.image, Asset):
             visible = _without(part.image, visible, scope)
@@ -103,8 +104,13 @@ async def asearch(*args: Any, **kwargs: Any) -> Results:
     return await sync_to_async(run)()
 
 
-def _parts(text: str | Part | Sequence[str | Part], image: pictures.Given | None) -> tuple[Part, ...]:
-    """Return the parts of a question, empty words left out, files read into memory. Raises QueryError."""
+def _parts(
+    text: str | Part | Sequence[str | Part], image: pictures.Given | None, visible: QuerySet[Asset]
+) -> tuple[Part, ...]:
+    """Return the parts of a question, empty words left out, files read into memory. Raises QueryError.
+
+    Parts of assets that are not `visible` are never looked at; whoever passes a scope has seen to that.
+    """
     if not isinstance(text, str | Part | list | tuple):
         raise QueryError(f"A question is a str, a Part or a list of these, not {type(text).__name__}.")
     asked = [text] if isinstance(text, str | Part) else [*text]
@@ -114,7 +120,7 @@ def _parts(text: str | Part | Sequence[str | Part], image: pictures.Given | None
             words = one.replace("\x00", "").strip()
             parts += [Part(words)] if words else []
         elif isinstance(one, Part):
-            parts.append(one if one.image is None else replace(one, image=pictures.take(one.image)))
+            parts.append(one if one.image is None else replace(one, image=pictures.take(one.image, visible)))
         else:
             raise QueryError(f"A part of a question is a str or a Part, not {type(one).__name__}.")
     return tuple(parts)

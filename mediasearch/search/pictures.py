@@ -1,22 +1,36 @@
-"""A picture to search with: given as a file, as an asset, or as what was kept of it when it was asked with before."""
+"""A picture to search with: a file, an asset, an address, a part of one of these, or what was kept of one before."""
 
 from __future__ import annotations
 
 import io
 import re
 import secrets
-from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 from PIL import Image
 
-from mediasearch.exceptions import PictureRefused, QueryError, Refused, StorageUnavailable, Troublesome, Unavailable
+from mediasearch import conf
+from mediasearch.exceptions import (
+    FileMissing,
+    PictureRefused,
+    QueryError,
+    Refused,
+    StorageUnavailable,
+    Troublesome,
+    Unavailable,
+)
 from mediasearch.features import hashing, opener
+from mediasearch.features.base import Box
 from mediasearch.models import Asset, Embedding, Generation
-from mediasearch.search import cache, vectors
+from mediasearch.search import addresses, cache, vectors
+from mediasearch.search.addresses import Address
+from mediasearch.search.crops import Crop
 from mediasearch.search.vectors import Vector
+from mediasearch.sources import files
 
 THUMBNAIL = 128
 """Longest side, in pixels, of what is shown of a picture that was asked with."""
@@ -35,26 +49,54 @@ class Picture:
     """A small WebP without metadata; empty for an asset, which has its own."""
 
 
-Given: TypeAlias = bytes | bytearray | memoryview | BinaryIO | Asset | Picture
-Asked: TypeAlias = bytes | Asset | Picture
+Whole: TypeAlias = bytes | bytearray | memoryview | BinaryIO | Asset | Address
+Given: TypeAlias = Whole | Picture | Crop
+Asked: TypeAlias = bytes | Asset | Address | Picture | Crop
 
 
-def take(given: Given) -> Asked:
-    """Return what was given, with a file read into memory. Raises QueryError."""
+def take(given: Given, visible: QuerySet[Asset] | None = None) -> Asked:
+    """Return what was given, with a file read into memory. Raises QueryError.
+
+    Of assets that are not among the `visible` ones, no part is ever looked at.
+    """
+    if isinstance(given, Crop):
+        whole = take(given.image)
+        if isinstance(whole, Picture):
+            raise QueryError(
+                "Of this picture only its vector was kept, so nothing can be cut out of it: pass its file."
+            )
+        if isinstance(whole, Crop):
+            raise QueryError("This is a crop of a crop: give one box of the whole picture.")
+        return replace(given, image=whole, visible=visible)
     if isinstance(given, Asset | Picture):
         return given
-    if isinstance(given, bytes | bytearray | memoryview):
-        given = io.BytesIO(given)
-    if not hasattr(given, "read"):
-        raise QueryError(
-            f"A search takes a picture as bytes, as a binary file or as an asset, not as {type(given).__name__};"
-            ' of a path, pass `open(path, "rb")`. Addresses are not fetched.'
-        )
+    if isinstance(given, Address):
+        return _allowed(given)
+    return _read(given)
+
+
+def _allowed(address: Address) -> Address:
+    """Return an address, if addresses are fetched here. Raises QueryError."""
+    if not conf.settings().fetch_addresses:
+        raise QueryError('Addresses are not fetched here: MEDIASEARCH["FETCH_ADDRESSES"] is off.')
+    return address
+
+
+def _read(given: Any) -> bytes:
+    """Return the bytes of a file. Raises QueryError."""
     try:
-        data: Any = opener.load(given)
+        stream = io.BytesIO(given) if isinstance(given, bytes | bytearray | memoryview) else given
+        if not hasattr(stream, "read"):
+            raise QueryError(
+                "A search takes a picture as bytes, as a binary file, as an asset, as a Crop or as an Address, not as"
+                f' {type(given).__name__}; of a path, pass `open(path, "rb")`.'
+            )
+        data: Any = opener.load(stream)
     except Refused as refusal:
         raise PictureRefused(str(refusal)) from refusal
-    except (StorageUnavailable, ValueError) as error:  # A closed file raises ValueError.
+    except QueryError:
+        raise
+    except Exception as error:  # What is given as a file may be anything; a closed one raises ValueError.
         raise QueryError(f"The picture could not be read: {error}") from error
     if not isinstance(data, bytes):
         raise QueryError('This file gives text and not bytes; open it with "rb".')
@@ -62,7 +104,11 @@ def take(given: Given) -> Asked:
 
 
 def look(asked: Asked, generation: Generation) -> Picture:
-    """Return a picture with its vector of a generation. Raises PictureRefused, Unavailable."""
+    """Return a picture with its vector of a generation. Raises QueryError, PictureRefused, Unavailable."""
+    if isinstance(asked, Crop):
+        return _of_file(_whole(asked), generation, asked.box)
+    if isinstance(asked, Address):
+        return _of_file(_fetched(asked), generation)
     if isinstance(asked, Asset):
         return _of_asset(asked, generation)
     if isinstance(asked, bytes):
@@ -80,13 +126,41 @@ def _of_asset(asset: Asset, generation: Generation) -> Picture:
     return Picture(generation.fingerprint, np.asarray(vector, dtype=np.float32))
 
 
-def _of_file(data: bytes, generation: Generation) -> Picture:
+def _whole(crop: Crop) -> bytes:
+    """Return the file that a part is cut out of. Raises QueryError, PictureRefused, Unavailable."""
+    if isinstance(crop.image, Address):
+        return _fetched(crop.image)
+    if not isinstance(crop.image, Asset):
+        return cast(bytes, crop.image)  # It was taken, and so read.
+    if crop.visible is None or not crop.visible.filter(pk=crop.image.pk).exists():
+        raise QueryError("This user may not see the picture that the search is to be like.")
+    try:
+        return files.read(crop.image)
+    except StorageUnavailable as error:
+        raise Unavailable(gettext("The file of this picture can't be read now.")) from error
+    except FileMissing as error:
+        raise PictureRefused(gettext("This picture has no file any more.")) from error
+    except Refused as refusal:
+        raise PictureRefused(str(refusal)) from refusal
+
+
+def _fetched(address: Address) -> bytes:
+    """Return the file at an address. Raises QueryError, PictureRefused."""
+    try:
+        from mediasearch.search import download
+    except ImportError as error:
+        raise QueryError(addresses.EXTRA) from error
+    return download.fetch(address)
+
+
+def _of_file(data: bytes, generation: Generation, box: Box | None = None) -> Picture:
     """Open and encode a file as indexing does, so that a picture of the library finds itself."""
-    name = cache.key("picture", generation.fingerprint, hashing.content_hash(data))
+    part = [repr(box)] if box else []
+    name = cache.key("picture", generation.fingerprint, hashing.content_hash(data), *part)
     if (known := cache.get(name)) is not None:
         return Picture(generation.fingerprint, np.frombuffer(known[0], dtype=np.float32), known[1])
     try:
-        image = opener.for_model(data, generation.input_size)
+        image = opener.for_model(data, generation.input_size, box)
     except (Refused, Troublesome) as refusal:
         raise PictureRefused(str(refusal)) from refusal
     vector, thumbnail = vectors.of_image(image, generation), _thumbnail(image)

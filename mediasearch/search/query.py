@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 
@@ -15,6 +15,8 @@ from mediasearch import conf
 from mediasearch.exceptions import QueryError
 from mediasearch.features import hashing
 from mediasearch.models import Asset
+from mediasearch.search import fusion as fusions
+from mediasearch.search.crops import Crop
 from mediasearch.search.pictures import Given, Picture
 from mediasearch.search.results import DEEPEST
 
@@ -32,6 +34,10 @@ SORTS = {
     "-size": "a.byte_size DESC NULLS LAST",
 }
 """What results can be sorted by, as SQL over an asset `a`. A question's best thousand are sorted, and no more."""
+_FIRST_YEAR, _LAST_YEAR = 2, 9998
+"""What a datetime holds in any time zone; no picture is older or younger."""
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+"""What PostgreSQL or UTF-8 has no place for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +52,25 @@ class Filters:
     before: date | None = None
     """The last day, included; a datetime is a moment, and included too."""
 
+    def __post_init__(self) -> None:
+        for what, value in (("category", self.category), *(("tag", tag) for tag in self.tags)):
+            _check_words(f"A {what}", value)
+        for what, day in (("after", self.after), ("before", self.before)):
+            if day is not None and not isinstance(day, date):
+                raise QueryError(f"`{what}` is a date or a datetime, not {type(day).__name__}.")
+
     def apply(self, assets: QuerySet[Asset]) -> QuerySet[Asset]:
         """Narrow a queryset."""
         if self.category:
             assets = assets.filter(category=self.category)
         if self.tags:
             assets = assets.filter(tags__contains=list(self.tags))
-        if self.after:
+        if (self.after and self.after.year > _LAST_YEAR) or (self.before and self.before.year < _FIRST_YEAR):
+            return assets.none()
+        if self.after and self.after.year >= _FIRST_YEAR:
             since = _moment(self.after)
             assets = assets.filter(Q(taken_at__gte=since) | Q(taken_at=None, created_at__gte=since))
-        if self.before:
+        if self.before and self.before.year <= _LAST_YEAR:
             last = _moment(self.before, time.max)
             assets = assets.filter(Q(taken_at__lte=last) | Q(taken_at=None, created_at__lte=last))
         return assets
@@ -70,12 +85,15 @@ class Part:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise QueryError(f"The words of a question are a str, not {type(self.text).__name__}.")
+        _check_words("A question", self.text)
         if bool(self.text.strip()) == (self.image is not None):
             raise QueryError("A part of a question is either words or a picture: give it one of the two.")
-        if not isinstance(self.weight, int | float) or not math.isfinite(self.weight) or not self.weight:
-            raise QueryError(f"A part's weight is a number above or below 0, not {self.weight!r}.")
+        if not conf.is_number(self.weight) or not conf.LIGHTEST <= abs(self.weight) <= conf.HEAVIEST:
+            shown = isinstance(self.weight, float) or self.weight == 0  # Of an int with endless digits, its type.
+            raise QueryError(
+                f"A part's weight is a number from {conf.LIGHTEST:f} to {conf.HEAVIEST:,.0f}, or one below 0,"
+                f" not {self.weight if shown else type(self.weight).__name__}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +111,12 @@ class Query:
     offset: int = 0
 
     def __post_init__(self) -> None:
+        for what, value in (("language", self.language), ("fusion", self.fusion), ("sort", self.sort)):
+            _check_words(f"`{what}`", value)
+        for what, number in (("limit", self.limit), ("offset", self.offset)):
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise QueryError(f"`{what}` is an int, not {type(number).__name__}.")
+        fusions.named(self.fusion, {})
         if len(self.parts) > MOST_PARTS:
             raise QueryError(f"This question has {len(self.parts)} parts; at most {MOST_PARTS} can be asked together.")
         if (length := sum(len(part.text) for part in self.parts)) > LONGEST:
@@ -127,11 +151,30 @@ class Query:
 
 
 def _content(image: Given | None) -> str:
+    if isinstance(image, Crop):
+        return f"{image.box} of {_content(image.image)}"
     if isinstance(image, bytes):
         return hashing.content_hash(image)
     if isinstance(image, Asset):
         return f"asset {image.pk}"
     return image.vector.tobytes().hex() if isinstance(image, Picture) else repr(image)
+
+
+def several(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return tags in a row. Raises QueryError."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise QueryError(f"`tags` are a list of str, not {type(tags).__name__}.")
+    return tuple(tags)
+
+
+def _check_words(what: str, words: object) -> None:
+    """Return if these are words that a database can be asked for. Raises QueryError."""
+    if not isinstance(words, str):
+        raise QueryError(f"{what} is a str, not {type(words).__name__}.")
+    if len(words) > LONGEST:
+        raise QueryError(f"{what} has {len(words)} characters; at most {LONGEST} can be asked.")
+    if _NO_TEXT.search(words):
+        raise QueryError(f"{what} has something that is no text: take out NUL characters and surrogates.")
 
 
 def _moment(day: date, clock: time = time.min) -> datetime:

@@ -163,6 +163,58 @@ def test_in_proportion__the_longest_side_gets_as_many_pixels_as_unreduced(whole:
     assert abs(fitted.width - reduced.width) + abs(fitted.height - reduced.height) <= 1
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_open_file__a_box_is_of_what_people_see(form: str, orientation: int) -> None:
+    upright = Image.new("RGB", (80, 48), "white")
+    upright.paste("red", (64, 0, 80, 16))
+    turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    stored = upright.transpose(turns[orientation]) if orientation in turns else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(stored, form, exif=exif)
+    opened = images.open_file(data, LIMITS, box=(0.8, 0.0, 0.2, 1 / 3))
+    assert (opened.size, opened.image.size) == ((16, 16), (16, 16))
+    red, green, _ = opened.image.getpixel((8, 8))  # type: ignore[misc]
+    assert (red > 200, green < 60) == (True, True)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_open_file__a_small_part_of_a_large_picture_keeps_its_pixels(form: str) -> None:
+    large = Image.new("RGB", (2_000, 1_600), "white")
+    large.paste("red", (400, 800, 500, 880))
+    part = images.open_file(saved(large, form), LIMITS, shortest_side=64, box=(0.2, 0.5, 0.05, 0.05))
+    assert part.size == part.image.size == (100, 80)
+    assert np.asarray(part.image)[:, :, 1].mean() < 60
+    half = images.open_file(saved(large, form), LIMITS, shortest_side=64, box=(0.0, 0.0, 0.5, 0.5))
+    assert half.size == (1_000, 800)
+    assert 64 <= min(half.image.size) < 128
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_open_file__all_of_a_picture_is_a_part_of_it(form: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (90, 121, 3), dtype=np.uint8)
+    data = saved(Image.fromarray(noise), form)
+    whole, part = (images.open_file(data, LIMITS, 40, box) for box in (None, (0.0, 0.0, 1.0, 1.0)))
+    assert whole.size == part.size
+    assert np.array_equal(np.asarray(whole.image), np.asarray(part.image))
+
+
+def test_open_file__a_part_of_deep_pixels_is_as_bright_as_in_the_whole() -> None:
+    deep = np.full((40, 40), 10_000, dtype=np.int32)
+    deep[:20] = 40_000
+    data = saved(Image.fromarray(deep), "TIFF")
+    whole = images.open_file(data, LIMITS).image
+    part = images.open_file(data, LIMITS, box=(0.0, 0.5, 1.0, 0.5)).image
+    assert part.getpixel((5, 5)) == whole.getpixel((5, 25)) != (255, 255, 255)
+
+
+@pytest.mark.parametrize("box", [(0.5, 0.5, 0.01, 0.5), (0.5, 0.5, 0.5, 0.01), (0.999, 0.0, 1e-9, 1.0)])
+def test_open_file__a_part_of_a_few_pixels_is_refused(box: tuple[float, float, float, float]) -> None:
+    with pytest.raises(exceptions.CropTooSmall, match="at least 8 each way"):
+        images.open_file(picture(size=(700, 700)), LIMITS, box=box)
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_open_image__reduces_but_not_below_the_asked_side(form: str) -> None:
     image = images.open_image(picture(size=(1_600, 1_200), form=form), LIMITS, shortest_side=448)

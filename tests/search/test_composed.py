@@ -90,9 +90,9 @@ def test_search__parts_that_cancel_each_other_out(library: dict[str, Asset]) -> 
     [
         ({"text": "a", "image": b"b"}, "either words or a picture"),
         ({}, "either words or a picture"),
-        ({"text": "a", "weight": 0}, "a number above or below 0"),
-        ({"text": "a", "weight": float("nan")}, "a number above or below 0"),
-        ({"text": "a", "weight": "2"}, "a number above or below 0"),
+        ({"text": "a", "weight": 0}, "weight is a number from"),
+        ({"text": "a", "weight": float("nan")}, "weight is a number from"),
+        ({"text": "a", "weight": "2"}, "weight is a number from"),
         ({"text": 7}, "a str, not int"),
     ],
 )

@@ -13,11 +13,14 @@ from django.contrib.auth.models import User
 from PIL import Image
 
 import mediasearch
-from mediasearch.exceptions import EncoderUnavailable, PictureRefused, QueryError, SandboxUnavailable
+from mediasearch import Crop
+from mediasearch.exceptions import EncoderUnavailable, PictureRefused, QueryError, SandboxUnavailable, Unavailable
 from mediasearch.features import opener
 from mediasearch.features.local import Local
 from mediasearch.models import Asset, Embedding, Generation
 from mediasearch.search import pictures
+from mediasearch.search.query import Part
+from mediasearch.sources.library import Library
 from tests.conftest import MakeAsset, picture
 
 pytestmark = pytest.mark.django_db
@@ -92,7 +95,7 @@ def test_search__is_lazy(library: dict[str, Asset], django_assert_num_queries: A
     ("image", "sentence"),
     [
         ("/etc/passwd", r"not as str.*open\(path"),
-        ("https://example.org/a.png", "Addresses are not fetched"),
+        ("https://example.org/a.png", "as an Address, not as str"),
         (Path("/etc/passwd"), "not as PosixPath|not as PurePosixPath|not as Path"),
         (io.StringIO("words"), "text and not bytes"),
         (42, "not as int"),
@@ -235,6 +238,120 @@ def test_search__again_without_the_file(library: dict[str, Asset], monkeypatch: 
     Generation.objects.update(fingerprint="another/16")
     with pytest.raises(PictureRefused, match="another model"):
         list(mediasearch.search(image=first.picture))
+
+
+LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)
+
+
+def two(left: str, right: str, size: tuple[int, int] = (640, 320)) -> bytes:
+    """A picture of two halves."""
+    image = Image.new("RGB", size, left)
+    image.paste(right, (size[0] // 2, 0, *size))
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, io.BytesIO])
+def test_search__a_crop_finds_what_looks_like_it(library: dict[str, Asset], wrap: Callable[[bytes], Any]) -> None:
+    both = two("red", "blue")
+    for box, colour in ((LEFT, "red"), (RIGHT, "blue")):
+        hit = mediasearch.search(image=Crop(wrap(both), box))[0]
+        assert hit.asset == library[colour]
+        assert hit.signals["image"].score == pytest.approx(1.0, abs=0.01)
+    assert titles(mediasearch.search(Part(image=Crop(both, RIGHT), weight=0.5)))[0] == "blue"
+
+
+def test_look__each_crop_is_kept_by_itself(active_generation: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = two("red", "blue")
+
+    def looked(given: pictures.Given) -> bytes:
+        return pictures.look(pictures.take(given), active_generation).vector.tobytes()
+
+    asked = [both, Crop(both, LEFT), Crop(both, RIGHT)]
+    first = [looked(given) for given in asked]
+    assert len(set(first)) == 3
+    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    assert [looked(given) for given in asked] == first
+
+
+def test_look__all_of_a_picture_as_a_crop_is_that_picture(active_generation: Generation) -> None:
+    data = two("red", "blue")
+    whole, crop = (pictures.look(pictures.take(given), active_generation) for given in (data, Crop(data, (0, 0, 1, 1))))
+    assert np.array_equal(whole.vector, crop.vector)
+    assert whole.thumbnail == crop.thumbnail
+
+
+def test_look__shows_what_was_cropped(active_generation: Generation) -> None:
+    seen = pictures.look(pictures.take(Crop(two("red", "blue"), RIGHT)), active_generation)
+    with Image.open(io.BytesIO(seen.thumbnail)) as small:
+        assert small.size == (64, 128) or small.size == (128, 128)
+        assert small.convert("RGB").getpixel((2, 2)) == pytest.approx((0, 0, 255), abs=4)
+
+
+def test_search__a_crop_of_a_few_pixels(library: dict[str, Asset]) -> None:
+    results = mediasearch.search(image=Crop(picture(size=(100, 100)), (0.5, 0.5, 0.05, 0.5)))
+    with pytest.raises(PictureRefused, match="at least 8 each way"):
+        list(results)
+
+
+def test_take__what_can_not_be_cropped(library: dict[str, Asset]) -> None:
+    seen = mediasearch.search(image=picture("red")).picture
+    for given, sentence in ((seen, "only its vector was kept"), (Crop(picture(), LEFT), "a crop of a crop")):
+        with pytest.raises(QueryError, match=sentence):
+            pictures.take(Crop(given, LEFT))  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="not as str"):
+        pictures.take(Crop("picture.png", LEFT))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def halves(library: dict[str, Asset], make_asset: MakeAsset) -> Asset:
+    """An asset that is not indexed, and of which only the logged-in see anything."""
+    return make_asset(two("blue", "white"), title="halves", is_public=False)
+
+
+def test_look__a_crop_of_an_asset(halves: Asset, active_generation: Generation, library: dict[str, Asset]) -> None:
+    whole = mediasearch.search(image=two("blue", "white")).picture
+    crop = pictures.look(pictures.take(Crop(halves, LEFT), Asset.objects.all()), active_generation)
+    blue = mediasearch.search(image=picture("blue")).picture
+    assert whole
+    assert blue
+    assert float(crop.vector @ blue.vector) == pytest.approx(1.0, abs=0.01) != float(whole.vector @ blue.vector)
+
+
+@pytest.mark.parametrize("visible", [None, Asset.objects.none(), Asset.objects.filter(is_public=True)])
+def test_look__no_crop_of_an_asset_that_may_not_be_seen(
+    halves: Asset, active_generation: Generation, visible: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures.look(pictures.take(Crop(halves, LEFT), Asset.objects.all()), active_generation)  # It is cached now.
+    monkeypatch.setattr(Library, "open", lambda *args: pytest.fail("It was opened."))
+    itself = Crop(halves, LEFT, visible=Asset.objects.all())
+    with pytest.raises(QueryError, match="may not see"):
+        pictures.look(pictures.take(itself, visible), active_generation)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "sentence"),
+    [
+        (FileNotFoundError("/srv/media/secret.png"), PictureRefused, "has no file any more"),
+        (ConnectionError("s3.internal:9000 refused"), Unavailable, "can't be read now"),
+    ],
+)
+def test_look__a_crop_of_an_asset_whose_file_is_not_there(
+    halves: Asset,
+    active_generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    error: type[Exception],
+    sentence: str,
+) -> None:
+    def fail(*args: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(Library, "open", fail)
+    with pytest.raises(error, match=sentence) as caught:
+        pictures.look(pictures.take(Crop(halves, LEFT), Asset.objects.all()), active_generation)
+    assert str(fault) not in str(caught.value)
 
 
 def test_keep__is_recalled_by_its_key_alone(library: dict[str, Asset]) -> None:
