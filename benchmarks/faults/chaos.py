@@ -12,7 +12,7 @@ import random
 import time
 from collections import Counter
 
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, patiently, running, until
 from benchmarks.faults.uploads import Uploading
 

@@ -18,7 +18,7 @@ from unittest import mock
 import redis
 
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, await_model, await_processes, running, until
 from project.supervision import Program
 

@@ -23,7 +23,7 @@ import psutil
 import redis
 
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.site import ROOT, Site, await_model, running, until
 from project.services import valkey
 from project.supervision import Program

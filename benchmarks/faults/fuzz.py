@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults import mutations
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = (ROOT.parent / "shared" / "data" / "hostile", ROOT / "project" / "library" / "pictures")

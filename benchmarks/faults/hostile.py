@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults import made
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.browser import Browser, File
 from benchmarks.faults.peaks import Peaks
 from benchmarks.faults.site import ROOT, Site, patiently, running, until
