@@ -92,16 +92,19 @@ def load_embeddings(library: Library) -> None:
     )
     columns = ["generation_id", "asset_id", "image", "caption"]
     captioned = library.columns.captioned
-    with connection.cursor() as cursor:
-        register_vector(connection.connection)
+    own = connection.copy()  # Closed afterwards, for the others read vectors as Django does.
+    own.ensure_connection()
+    register_vector(own.connection)
+    with own.cursor() as cursor:
         types = _types(cursor, _EMBEDDINGS, columns)
         for first in range(0, library.number, data.CHUNK):
             image, caption = (v[first : first + data.CHUNK] for v in (library.image, library.caption))
             rows = (
-                (generation.pk, first + at + 1, HalfVector(image[at]), HalfVector(caption[at]) if captioned[first + at] else None)
-                for at in range(len(image))
+                (generation.pk, place + 1, HalfVector(image[at]), HalfVector(caption[at]) if captioned[place] else None)
+                for at, place in enumerate(range(first, first + len(image)))
             )
             _copy(cursor, f"{_EMBEDDINGS} ({', '.join(columns)})", types, rows)
+    own.close()
 
 
 def settle() -> None:
