@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mediasearch.exceptions import EncoderUnavailable
-from mediasearch.features.base import Question, QueryEncoder
+from mediasearch.features.base import QueryEncoder, Question
 
 FILE, FINGERPRINT = "questions.npz", "engine-benchmark"
 

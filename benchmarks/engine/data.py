@@ -21,6 +21,8 @@ CHUNK = 20_000
 """Assets that are made at a time; each lot has a seed of its own."""
 CONE, SAID = 0.48, 0.58
 """How alike two pictures are that share only the cone; how much of what a picture shows its text says."""
+MOMENT = 0.37
+"""The time, as a part of the ten years, that correlated filters and a fourth of the questions are about."""
 _TOPIC, _CLUSTER, _INSIDE, _NOISE = 0.25, 0.25, 0.30, 0.20
 """What decides a picture's place in its cone, as parts of 1."""
 _OTHER_MOMENT, _OTHER_CATEGORY, _CAPTIONED, _PUBLIC, _OWNED = 0.2, 0.2, 0.9, 0.97, 0.9
@@ -62,7 +64,9 @@ class World:
         parts = self._random
         inside = rng.standard_normal((len(cluster), RANK), dtype=np.float32) / np.sqrt(np.arange(1, RANK + 1))
         inside /= np.linalg.norm(inside, axis=1, keepdims=True)
-        place = np.sqrt(_TOPIC) * parts["topics"][self.topic_of[cluster]] + np.sqrt(_CLUSTER) * parts["clusters"][cluster]
+        place = (
+            np.sqrt(_TOPIC) * parts["topics"][self.topic_of[cluster]] + np.sqrt(_CLUSTER) * parts["clusters"][cluster]
+        )
         for one in np.unique(cluster):
             rows = cluster == one
             place[rows] += np.sqrt(_INSIDE) * inside[rows].astype(np.float32) @ parts["frames"][one]
@@ -190,15 +194,20 @@ class Asked:
 
 
 def questions(columns: Columns, images: NDArray[np.float16], number: int) -> Asked:
-    """Make questions: every fourth about any asset, the others about one of any cluster, for rare things are sought too.
+    """Make questions: of four, one is about any asset, two about one of any cluster, for people seek rare things.
 
+    The fourth is about what was taken at `MOMENT`, which all correlated filters keep and most other pictures are not.
     `images` are the vectors of all assets.
     """
     world, rng = columns.world, np.random.default_rng([columns.seed, 6])
-    anyone = rng.integers(columns.number, size=number)
     members = np.argsort(columns.cluster, kind="stable")
-    of_clusters = members[rng.choice(np.unique(columns.cluster[members], return_index=True)[1], size=number)]
-    about = np.where(np.arange(number) % 4 == 0, anyone, of_clusters)
+    first_members = members[np.unique(columns.cluster[members], return_index=True)[1]]
+    by_time = np.argsort(columns.taken)
+    since = round(MOMENT * columns.number)
+    of_moment = by_time[since : since + max(5, columns.number // 2_000)]
+    about = rng.choice(first_members, size=number)
+    about[0::4] = rng.integers(columns.number, size=len(about[0::4]))
+    about[1::4] = rng.choice(of_moment, size=len(about[1::4]))
     shown = world.seen(images[about].astype(np.float32))
     words = world.told(world.blurred(shown, rng), columns.cluster[about], rng)
     return Asked(about, world.text(words), world.picture(world.blurred(shown, rng)))

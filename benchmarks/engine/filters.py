@@ -9,14 +9,13 @@ import numpy as np
 from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from benchmarks.engine import data
 from benchmarks.engine.library import Library
 from benchmarks.engine.loading import category, moment
 from mediasearch.models import Asset
 from mediasearch.sources import registry
 
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.03, 0.01, 0.001)
-_PLACE = 0.37
-"""Where in time the assets lie that a correlated filter keeps."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def below(library: Library, share: float) -> int:
 
 def correlated(library: Library, share: float) -> Filter:
     """So large a part by the date of taking, which pictures of one cluster share: few clusters, nearly whole."""
-    first = round((library.number - below(library, share)) * _PLACE)
+    first = round((library.number - below(library, share)) * data.MOMENT)
     since, until = (moment(place, library.number) for place in (first, first + below(library, share)))
     return Filter(f"{share * 100:g} % correlated", Asset.objects.filter(taken_at__gte=since, taken_at__lt=until))
 

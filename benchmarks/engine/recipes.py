@@ -87,9 +87,7 @@ class Recipes:
     def leg_plan(self, scope: QuerySet[Asset], field: str) -> str:
         """How PostgreSQL goes about that."""
         sql, given = _scope(scope)
-        return explained(
-            self._forced, self._nearest(field, sql, TOP), (self._vector(0), *given, self._vector(0))
-        )
+        return explained(self._forced, self._nearest(field, sql, TOP), (self._vector(0), *given, self._vector(0)))
 
     def best(self, question: int, mask: NDArray[np.bool_]) -> Best:
         """What the fused recipe should return: the same formula with every leg exact."""

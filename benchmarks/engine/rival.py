@@ -6,12 +6,14 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import qdrant_edge as qdrant
+from numpy.typing import NDArray
 
 from benchmarks.engine import data
 from benchmarks.engine.library import Library, step
 from benchmarks.engine.rounds import Ran, Way, clocked
-from benchmarks.engine.truth import TOP
+from benchmarks.engine.truth import TOP, Best, Truth
 from mediasearch.indexing.indexes import EF_CONSTRUCTION, M
 
 LISTED = 50
@@ -23,7 +25,7 @@ _FULL_SCAN = 10_000
 
 
 class Rival:
-    """A shard with both vectors and one filter, as good as PostgreSQL's: same M and ef_construction, halves, in memory."""
+    """A shard with both vectors and one filter, made as PostgreSQL's indexes: same M and ef_construction, halves."""
 
     def __init__(self, library: Library) -> None:
         self.library, folder = library, library.place / "qdrant"
@@ -62,6 +64,10 @@ class Rival:
             return clocked(answer)
 
         return way
+
+    def best(self, truth: Truth, question: int, mask: NDArray[np.bool_]) -> Best:
+        """What it should return: the same formula with both legs exact."""
+        return truth.by_rank([truth.nearest(question, mask, field, LISTED) for field in ("image", "caption")])
 
     def _make(self, folder: Path) -> qdrant.EdgeShard:
         folder.mkdir()

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 
-from django.db import connection, transaction
-
-from benchmarks.bars import Bars
 from benchmarks.engine import filters
-from benchmarks.engine.asking import EXACT, HNSW, Question, legs, recorded
-from benchmarks.engine.figures import Figures
+from benchmarks.engine.asking import EXACT, HNSW, Question
+from benchmarks.engine.bench import Bench
 from benchmarks.engine.filters import Filter
-from benchmarks.engine.library import Library
-from benchmarks.engine.recipes import Recipes, explained
-from benchmarks.engine.rounds import Ran, Times, Way, clocked, compare, ratio
-from benchmarks.engine.truth import TOP, Best, Truth
-from mediasearch import conf
+from benchmarks.engine.rounds import Ran, compare, ratio
+from benchmarks.engine.statements import Recorded, legs, recorded
 from mediasearch.indexing import indexes
 
 RECALL = 0.95
@@ -31,57 +24,17 @@ PLANNED = 50_000
 """Below so many assets reading a whole table may be the best plan."""
 
 
-@dataclass(frozen=True)
-class Bench:
-    """A library, what it should answer, and where figures go."""
-
-    library: Library
-    truth: Truth
-    recipes: Recipes
-    bars: Bars
-    figures: Figures
-    short: bool
-
-    @classmethod
-    def over(cls, library: Library, bars: Bars, figures: Figures, *, short: bool) -> Bench:
-        truth = Truth(library, 12 if short else 100)
-        return cls(library, truth, Recipes(library, truth), bars, figures, short)
-
-    def some(self, number: int) -> list[int]:
-        """The first questions, so many or, in the short form, a few."""
-        return list(range(min(number, self.truth.number)))
-
-    def best(self, question: int, narrowed: Filter, weights: Mapping[str, float] | None = None) -> Best:
-        mask = self.truth.mask(narrowed.name, narrowed.scope)
-        chosen = conf.settings().weights if weights is None else weights
-        return self.truth.fused(question, mask, chosen, max(conf.settings().candidates, TOP))
-
-    def ask(self, narrowed: Filter, weights: Mapping[str, float] | None = None, **how: object) -> Question:
-        return Question(self.library, narrowed.scope, weights, **how)  # type: ignore[arg-type]
-
-    def recall(self, times: Times, best: Callable[[int], Best]) -> float:
-        return statistics.fmean(best(question).recall(ran.places) for question, ran in times.answers())
-
-    def everywhere(self, narrowed: Filter, weights: Mapping[str, float] | None = None, **how: object) -> Question:
-        """A question for the indexes, also where the library is so small that the engine would look at all of it."""
-        small = self.library.number <= conf.settings().exact_scope
-        return self.ask(narrowed, weights, bound=HNSW if small else None, **how)
-
-    def keep(self, name: str, value: float) -> float:
-        return self.figures.keep(name, value)
-
-
 def recall(bench: Bench) -> None:
     """Fused, without a filter, against the same formula with every leg exact; and by a picture alone."""
     narrowed = filters.everything()
     mask = bench.truth.mask(narrowed.name, narrowed.scope)
     asked = bench.everywhere(narrowed)
     by_picture = bench.everywhere(narrowed, LEG, by_picture=True)
-    times = compare({"words": asked.way(), "picture": by_picture.way()}, bench.some(100), rounds=1)
+    times = compare({"words": asked.ask, "picture": by_picture.ask}, bench.some(100), rounds=1)
     words, picture = times["words"], times["picture"]
-    fused = bench.keep("fused recall", bench.recall(words, lambda number: bench.best(number, narrowed)))
+    fused = bench.keep("fused recall", bench.recall(words, partial(bench.best, narrowed=narrowed)))
     bench.bars.at_least("fused recall without a filter", fused, RECALL)
-    alone = bench.recall(picture, lambda number: bench.truth.alone(number, mask, "pictures"))
+    alone = bench.recall(picture, partial(bench.truth.alone, mask=mask, field="pictures"))
     bench.bars.at_least("recall by a picture", bench.keep("picture recall", alone), RECALL)
     bench.bars.hold("plan", ", ".join(sorted(words.plans)), "hnsw", words.plans == {"hnsw"})
     bench.bars.note("p50 of plan and ranking, ms", bench.keep("fused p50", words.p50))
@@ -91,17 +44,15 @@ def recall(bench: Bench) -> None:
 def statement(bench: Bench) -> None:
     """The engine's statement against the sum of its legs, each run alone."""
     asked = bench.everywhere(filters.everything())
-    taken: dict[int, Alone] = {}
+    taken: dict[int, Recorded] = {}
     for number in bench.some(30):
         with recorded() as statements:
             asked.ask(number)
         sql, params = statements.ranking()
-        taken[number] = Alone(statements.settings(), (sql, params), legs(sql, params))
+        taken[number] = Recorded(statements.settings(), (sql, params), legs(sql, params))
     if len(taken[0].legs) != 3:
         raise SystemExit(f"The statement should have three legs, and has {[*taken[0].legs]}.")
-    ways: dict[str, Way] = {"statement": lambda number: taken[number].run_whole()}
-    for name in taken[0].legs:
-        ways[name] = lambda number, name=name: taken[number].run_leg(name)  # type: ignore[misc]
+    ways = {name: partial(_again, taken, name) for name in ("statement", *taken[0].legs)}
     times = compare(ways, [*taken])
     alone = sum(times[name].p50 for name in taken[0].legs)
     share = bench.keep("statement / legs", times["statement"].p50 / alone)
@@ -109,38 +60,10 @@ def statement(bench: Bench) -> None:
     bench.bars.note("p50, ms", ", ".join(f"{name} {one.p50:.2f}" for name, one in times.items()))
 
 
-@dataclass(frozen=True)
-class Alone:
-    """A statement that was recorded, with what was set for it, to be run again."""
-
-    settings: list[tuple[str, tuple[object, ...]]]
-    whole: tuple[str, tuple[object, ...]]
-    legs: dict[str, tuple[str, tuple[object, ...]]]
-
-    def run_whole(self) -> Ran:
-        return self._run(*self.whole)
-
-    def run_leg(self, name: str) -> Ran:
-        return self._run(*self.legs[name])
-
-    def _run(self, sql: str, params: tuple[object, ...]) -> Ran:
-        with transaction.atomic(), connection.cursor() as cursor:
-            for setting in self.settings:
-                cursor.execute(*setting)
-
-            def run() -> list[int]:
-                cursor.execute(sql, params)
-                cursor.fetchall()
-                return []
-
-            return clocked(run)
-
-    def plan(self) -> str:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                for setting in self.settings:
-                    cursor.execute(*setting)
-            return explained(connection, *self.whole)
+def _again(taken: Mapping[int, Recorded], name: str, number: int) -> Ran:
+    """Run the statement of a question, or one of its legs, once more."""
+    recorded = taken[number]
+    return recorded.run(*(recorded.whole if name == "statement" else recorded.legs[name]))
 
 
 def narrowed(bench: Bench) -> None:
@@ -148,8 +71,8 @@ def narrowed(bench: Bench) -> None:
     for share in filters.SHARES:
         for narrow in (filters.uncorrelated, filters.correlated):
             one = narrow(bench.library, share)
-            times = compare({"engine": bench.ask(one).way()}, bench.some(40), rounds=1)["engine"]
-            found = bench.recall(times, lambda number, one=one: bench.best(number, one))  # type: ignore[misc]
+            times = compare({"engine": bench.ask(one).ask}, bench.some(40), rounds=1)["engine"]
+            found = bench.recall(times, partial(bench.best, narrowed=one))
             by = ", ".join(sorted(times.plans))
             bench.bars.at_least(f"{one.name}: fused recall by {by}", bench.keep(f"{one.name}: recall", found), RECALL)
             exact = [(number, ran) for number, ran in times.answers() if ran.plan == "exact"]
@@ -179,24 +102,24 @@ def one_percent(bench: Bench) -> None:
         name = indexes.wanted(bench.library.generation)[0].name
         if name not in bench.recipes.leg_plan(one.scope, "image"):
             raise SystemExit(f"PostgreSQL could not be brought to use {name}.")
-        ways = {"engine": bench.ask(one, LEG).way(), "HNSW": bench.recipes.leg(one.scope, "image")}
+        ways = {"engine": bench.ask(one, LEG).ask, "HNSW": bench.recipes.leg(one.scope, "image")}
         times = compare(ways, bench.some(30))
         share = bench.keep(f"{one.name}: one leg / HNSW", ratio(times["engine"], times["HNSW"]))
         bench.bars.at_most(f"{one.name}: one leg against HNSW", share, 0.10, " x")
         for way, took in times.items():
-            found = bench.recall(took, lambda number: bench.truth.alone(number, mask, "image"))  # noqa: B023
+            found = bench.recall(took, partial(bench.truth.alone, mask=mask, field="image"))
             bench.bars.note(f"{one.name}: {way}", f"recall {found:.3f}, p50 {took.p50:.2f} ms")
         _against_recipe(bench, one, 1.0)
 
 
 def _against_recipe(bench: Bench, one: Filter, most: float) -> None:
-    ways = {"engine": bench.ask(one).way(), "recipe": bench.recipes.fused(one.scope)}
+    ways = {"engine": bench.ask(one).ask, "recipe": bench.recipes.fused(one.scope)}
     times = compare(ways, bench.some(30))
     share = bench.keep(f"{one.name}: fused / recipe", ratio(times["engine"], times["recipe"]))
     bench.bars.at_most(f"{one.name}: fused against the recipe", share, most, " x")
     mask = bench.truth.mask(one.name, one.scope)
-    own = bench.recall(times["engine"], lambda number: bench.best(number, one))
-    other = bench.recall(times["recipe"], lambda number: bench.recipes.best(number, mask))
+    own = bench.recall(times["engine"], partial(bench.best, narrowed=one))
+    other = bench.recall(times["recipe"], partial(bench.recipes.best, mask=mask))
     bench.bars.note(
         f"{one.name}: engine by {', '.join(sorted(times['engine'].plans))}",
         f"recall {own:.3f}, p50 {times['engine'].p50:.2f} ms, with fetching {times['engine'].whole:.2f} ms",
@@ -210,9 +133,9 @@ def router(bench: Bench) -> None:
     for one in filters.sweep(bench.library):
         size = one.scope.count()
         ways = {
-            "chosen": bench.ask(one).way(),
-            "exact": bench.ask(one, bound=EXACT).way(),
-            "hnsw": bench.ask(one, bound=HNSW).way(),
+            "chosen": bench.ask(one).ask,
+            "exact": bench.ask(one, bound=EXACT).ask,
+            "hnsw": bench.ask(one, bound=HNSW).ask,
         }
         times = compare(ways, bench.some(10), rounds=2, seconds=15)
         share = times["chosen"].p50 / min(times["exact"].p50, times["hnsw"].p50)
@@ -228,7 +151,7 @@ def qdrant(bench: Bench) -> None:
     if bench.library.number > QDRANT_MOST:
         print(f"  left out above {QDRANT_MOST:,} assets")
         return
-    from benchmarks.engine.rival import LISTED, Rival
+    from benchmarks.engine.rival import Rival
 
     rival, share = Rival(bench.library), 0.01
     for one, below, most in (
@@ -237,18 +160,14 @@ def qdrant(bench: Bench) -> None:
     ):
         mask = bench.truth.mask(one.name, one.scope)
 
-        def best(number: int, mask: object = mask) -> Best:
-            lists = [bench.truth.nearest(number, mask, field, LISTED) for field in ("image", "caption")]  # type: ignore[arg-type]
-            return bench.truth.by_rank(lists)
-
         asked = bench.everywhere(one, VECTORS) if below is None else bench.ask(one, VECTORS)
-        own = compare({"engine": asked.way()}, bench.some(50), rounds=1)["engine"]
-        wanted = bench.recall(own, lambda number, one=one: bench.best(number, one, VECTORS))  # type: ignore[misc]
+        own = compare({"engine": asked.ask}, bench.some(50), rounds=1)["engine"]
+        wanted = bench.recall(own, partial(bench.best, narrowed=one, weights=VECTORS))
         for ef in QDRANT_EFS:
             other = compare({"qdrant": rival.way(ef, below)}, bench.some(50), rounds=1)["qdrant"]
-            if (found := bench.recall(other, best)) >= wanted:
+            if (found := bench.recall(other, partial(rival.best, bench.truth, mask=mask))) >= wanted:
                 break
-        times = compare({"engine": asked.way(), "qdrant": rival.way(ef, below)}, bench.some(50))
+        times = compare({"engine": asked.ask, "qdrant": rival.way(ef, below)}, bench.some(50))
         figure = bench.keep(f"{one.name}: engine / qdrant", ratio(times["engine"], times["qdrant"]))
         bench.bars.at_most(f"{one.name}: engine against Qdrant", figure, most, " x")
         bench.bars.note(f"{one.name}: engine", f"recall {wanted:.3f}, p50 {times['engine'].p50:.2f} ms")
@@ -277,7 +196,9 @@ def pages(bench: Bench) -> None:
             matches = one.scope.count()
             for size in PAGES:
                 for bound in (None, HNSW):
-                    found = {len(bench.ask(one, limit=size, bound=bound).ask(number).places) for number in bench.some(2)}
+                    found = {
+                        len(bench.ask(one, limit=size, bound=bound).ask(number).places) for number in bench.some(2)
+                    }
                     by = "the chosen plan" if bound is None else "HNSW"
                     bench.bars.equal(f"{one.name}, page of {size}, by {by}", found, {min(matches, size)})
 
@@ -293,7 +214,7 @@ def plans(bench: Bench) -> None:
     ):
         with recorded() as statements:
             bench.ask(one, bound=bound).ask(0)
-        explanation = Alone(statements.settings(), statements.ranking(), {}).plan()
+        explanation = Recorded(statements.settings(), statements.ranking(), {}).plan()
         what = f"{one.name}, {'HNSW' if names else 'exact'}"
         if bench.library.number < PLANNED:
             print(f"  {what}: not looked at below {PLANNED:,} assets")
