@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ from benchmarks.engine.figures import Figures
 from benchmarks.engine.filters import Filter
 from benchmarks.engine.library import Library
 from benchmarks.engine.recipes import Recipes
-from benchmarks.engine.rounds import Times
+from benchmarks.engine.rounds import Times, Way, compare
 from benchmarks.engine.truth import TOP, Best, Truth
 from mediasearch import conf
 
-QUESTIONS, FEW = 100, 12
+QUESTIONS, FEW = 100, 4
 """How many questions recall is counted over, and in the short form."""
 
 
@@ -40,6 +40,16 @@ class Bench:
     def some(self, number: int) -> list[int]:
         """The first questions, so many or, in the short form, a few."""
         return list(range(min(number, self.truth.number)))
+
+    def of(self, values: Sequence[int]) -> Sequence[int]:
+        """All values or, in the short form, every other one."""
+        return values[::2] if self.short else values
+
+    def compare(
+        self, ways: Mapping[str, Way], number: int, *, rounds: int = 3, seconds: float = 60.0
+    ) -> dict[str, Times]:
+        """Answer the first questions in several ways, in turns; the short form only looks at what is found."""
+        return compare(ways, self.some(number), rounds=1 if self.short else rounds, seconds=seconds)
 
     def best(self, question: int, narrowed: Filter, weights: Mapping[str, float] | None = None) -> Best:
         mask = self.truth.mask(narrowed.name, narrowed.scope)

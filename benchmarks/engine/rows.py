@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
+from django.db.models import Count, QuerySet
+
+import mediasearch
 from benchmarks.engine import filters
 from benchmarks.engine.asking import EXACT, HNSW, Question
 from benchmarks.engine.bench import Bench
 from benchmarks.engine.filters import Filter
-from benchmarks.engine.rounds import Ran, compare, ratio
+from benchmarks.engine.rounds import Ran, ratio
 from benchmarks.engine.statements import Recorded, legs, recorded
 from mediasearch.indexing import indexes
+from mediasearch.models import Asset
+from mediasearch.search.results import Results
 
 RECALL = 0.95
 LEG = {"image": 1.0}
@@ -30,7 +38,7 @@ def recall(bench: Bench) -> None:
     mask = bench.truth.mask(narrowed.name, narrowed.scope)
     asked = bench.everywhere(narrowed)
     by_picture = bench.everywhere(narrowed, LEG, by_picture=True)
-    times = compare({"words": asked.ask, "picture": by_picture.ask}, bench.some(100), rounds=1)
+    times = bench.compare({"words": asked.ask, "picture": by_picture.ask}, 100, rounds=1)
     words, picture = times["words"], times["picture"]
     fused = bench.keep("fused recall", bench.recall(words, partial(bench.best, narrowed=narrowed)))
     bench.bars.at_least("fused recall without a filter", fused, RECALL)
@@ -53,7 +61,7 @@ def statement(bench: Bench) -> None:
     if len(taken[0].legs) != 3:
         raise SystemExit(f"The statement should have three legs, and has {[*taken[0].legs]}.")
     ways = {name: partial(_again, taken, name) for name in ("statement", *taken[0].legs)}
-    times = compare(ways, [*taken])
+    times = bench.compare(ways, len(taken))
     alone = sum(times[name].p50 for name in taken[0].legs)
     share = bench.keep("statement / legs", times["statement"].p50 / alone)
     bench.bars.at_most("statement against the sum of its legs", share, 1.25, " x")
@@ -71,7 +79,7 @@ def narrowed(bench: Bench) -> None:
     for share in filters.SHARES:
         for narrow in (filters.uncorrelated, filters.correlated):
             one = narrow(bench.library, share)
-            times = compare({"engine": bench.ask(one).ask}, bench.some(40), rounds=1)["engine"]
+            times = bench.compare({"engine": bench.ask(one).ask}, 40, rounds=1)["engine"]
             found = bench.recall(times, partial(bench.best, narrowed=one))
             by = ", ".join(sorted(times.plans))
             bench.bars.at_least(f"{one.name}: fused recall by {by}", bench.keep(f"{one.name}: recall", found), RECALL)
@@ -103,7 +111,7 @@ def one_percent(bench: Bench) -> None:
         if name not in bench.recipes.leg_plan(one.scope, "image"):
             raise SystemExit(f"PostgreSQL could not be brought to use {name}.")
         ways = {"engine": bench.ask(one, LEG).ask, "HNSW": bench.recipes.leg(one.scope, "image")}
-        times = compare(ways, bench.some(30))
+        times = bench.compare(ways, 30)
         share = bench.keep(f"{one.name}: one leg / HNSW", ratio(times["engine"], times["HNSW"]))
         bench.bars.at_most(f"{one.name}: one leg against HNSW", share, 0.10, " x")
         for way, took in times.items():
@@ -114,7 +122,7 @@ def one_percent(bench: Bench) -> None:
 
 def _against_recipe(bench: Bench, one: Filter, most: float) -> None:
     ways = {"engine": bench.ask(one).ask, "recipe": bench.recipes.fused(one.scope)}
-    times = compare(ways, bench.some(30))
+    times = bench.compare(ways, 30)
     share = bench.keep(f"{one.name}: fused / recipe", ratio(times["engine"], times["recipe"]))
     bench.bars.at_most(f"{one.name}: fused against the recipe", share, most, " x")
     mask = bench.truth.mask(one.name, one.scope)
@@ -137,7 +145,7 @@ def router(bench: Bench) -> None:
             "exact": bench.ask(one, bound=EXACT).ask,
             "hnsw": bench.ask(one, bound=HNSW).ask,
         }
-        times = compare(ways, bench.some(10), rounds=2, seconds=15)
+        times = bench.compare(ways, 10, rounds=2, seconds=15)
         share = times["chosen"].p50 / min(times["exact"].p50, times["hnsw"].p50)
         worst = max(worst, share)
         took = ", ".join(f"{name} {one_way.p50:.1f}" for name, one_way in times.items())
@@ -161,13 +169,13 @@ def qdrant(bench: Bench) -> None:
         mask = bench.truth.mask(one.name, one.scope)
 
         asked = bench.everywhere(one, VECTORS) if below is None else bench.ask(one, VECTORS)
-        own = compare({"engine": asked.ask}, bench.some(50), rounds=1)["engine"]
+        own = bench.compare({"engine": asked.ask}, 50, rounds=1)["engine"]
         wanted = bench.recall(own, partial(bench.best, narrowed=one, weights=VECTORS))
         for ef in QDRANT_EFS:
-            other = compare({"qdrant": rival.way(ef, below)}, bench.some(50), rounds=1)["qdrant"]
+            other = bench.compare({"qdrant": rival.way(ef, below)}, 50, rounds=1)["qdrant"]
             if (found := bench.recall(other, partial(rival.best, bench.truth, mask=mask))) >= wanted:
                 break
-        times = compare({"engine": asked.ask, "qdrant": rival.way(ef, below)}, bench.some(50))
+        times = bench.compare({"engine": asked.ask, "qdrant": rival.way(ef, below)}, 50)
         figure = bench.keep(f"{one.name}: engine / qdrant", ratio(times["engine"], times["qdrant"]))
         bench.bars.at_most(f"{one.name}: engine against Qdrant", figure, most, " x")
         bench.bars.note(f"{one.name}: engine", f"recall {wanted:.3f}, p50 {times['engine'].p50:.2f} ms")
@@ -184,7 +192,7 @@ def python(bench: Bench) -> None:
                 ran = asked.ask(number)
             return Ran(ran.places, ran.whole - statements.ranking_ms())
 
-        took = compare({"above": above}, bench.some(40))["above"].p50
+        took = bench.compare({"above": above}, 40)["above"].p50
         bench.bars.at_most(f"{one.name}: above the statement", bench.keep(f"{one.name}: above", took), 3.0, " ms")
 
 
@@ -194,7 +202,7 @@ def pages(bench: Bench) -> None:
         for narrow in (filters.uncorrelated, filters.correlated):
             one = narrow(bench.library, share)
             matches = one.scope.count()
-            for size in PAGES:
+            for size in bench.of(PAGES):
                 for bound in (None, HNSW):
                     found = {
                         len(bench.ask(one, limit=size, bound=bound).ask(number).places) for number in bench.some(2)
@@ -224,6 +232,31 @@ def plans(bench: Bench) -> None:
         bench.bars.equal(f"{what}: reads all vectors", "Seq Scan on mediasearch_embedding" in explanation, False)
 
 
+def facets(bench: Bench) -> None:
+    """Facets in time, else marked as estimates; and as many as there are, within the error that they state."""
+    if not hasattr(Results, "facets"):
+        print("  left out: searches have no facets yet")
+        return
+    for one in (filters.everything(), filters.uncorrelated(bench.library, 0.1)):
+        found: dict[int, Any] = {}
+
+        def way(number: int, scope: QuerySet[Asset] = one.scope, found: dict[int, Any] = found) -> Ran:
+            results = mediasearch.search(str(bench.library.asked["words"][number]), scope=scope)
+            len(results)  # So that only the facets are timed.
+            started = time.perf_counter()
+            found[number] = results.facets
+            return Ran((), (time.perf_counter() - started) * 1e3)
+
+        took = bench.compare({"facets": way}, 20)["facets"].p50
+        exact = all(facet.is_exact for facet in found.values())
+        bench.keep(f"{one.name}: facets", took)
+        what = f"{one.name}: facets{'' if exact else ', as estimates'}, ms"
+        bench.bars.hold(what, took, "<= 60", took <= 60 or not exact, excused=bench.short)
+        counted = dict(one.scope.values_list("category").annotate(Count("pk")).order_by())
+        off = [abs(said.number - counted[said.value]) <= said.error for f in found.values() for said in f["category"]]
+        bench.bars.at_least(f"{one.name}: categories within the error that is stated", statistics.fmean(off), 0.9)
+
+
 def growth(bench: Bench) -> None:
     """A million against 100,000: run both sizes, this one last."""
     own = bench.figures.found
@@ -249,5 +282,6 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "python": python,
     "pages": pages,
     "plans": plans,
+    "facets": facets,
     "growth": growth,
 }
