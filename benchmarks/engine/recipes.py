@@ -62,16 +62,19 @@ class Recipes:
 
     def fused(self, scope: QuerySet[Asset]) -> Way:
         """Three HNSW legs with iterative scan, then RRF, as the planner runs it."""
+        return lambda number: clocked(lambda: _places(self._planned, *self._fused(scope, number)))
+
+    def fused_plan(self, scope: QuerySet[Asset]) -> str:
+        """How PostgreSQL goes about that."""
+        return explained(self._planned, *self._fused(scope, 0))
+
+    def _fused(self, scope: QuerySet[Asset], number: int) -> tuple[str, tuple[object, ...]]:
         sql, given = _scope(scope)
         image, caption = (self._nearest(field, sql, LISTED) for field in ("image", "caption"))
-        statement = _FUSED.format(image=image, caption=caption, text=_TEXT.format(scope=sql), listed=LISTED, top=TOP)
-
-        def way(number: int) -> Ran:
-            vector = self._vector(number)
-            params = (*(vector, *given, vector) * 2, self._words(number), *given)
-            return clocked(lambda: _places(self._planned, statement, params))
-
-        return way
+        vector = self._vector(number)
+        params = (*(vector, *given, vector) * 2, self._words(number), *given)
+        text = _TEXT.format(scope=sql)
+        return _FUSED.format(image=image, caption=caption, text=text, listed=LISTED, top=TOP), params
 
     def leg(self, scope: QuerySet[Asset], field: str) -> Way:
         """One leg, forced onto its HNSW index."""

@@ -132,7 +132,10 @@ def _against_recipe(bench: Bench, one: Filter, most: float) -> None:
         f"{one.name}: engine by {', '.join(sorted(times['engine'].plans))}",
         f"recall {own:.3f}, p50 {times['engine'].p50:.2f} ms, with fetching {times['engine'].whole:.2f} ms",
     )
-    bench.bars.note(f"{one.name}: recipe", f"recall {other:.3f}, p50 {times['recipe'].p50:.2f} ms")
+    plan = bench.recipes.fused_plan(one.scope)
+    used = sum(index.name in plan for index in indexes.wanted(bench.library.generation))
+    what = f"{one.name}: recipe, {used} of its vector legs by HNSW"
+    bench.bars.note(what, f"recall {other:.3f}, p50 {times['recipe'].p50:.2f} ms")
 
 
 def router(bench: Bench) -> None:
