@@ -142,7 +142,7 @@ def _index(library: Library) -> None:
         loading.settle()
     if "mediasearch_calibrate" in get_commands():
         with step("calibration"):
-            call_command("mediasearch_calibrate")
+            call_command("mediasearch_calibrate", if_due=True)
         library.generation.refresh_from_db()
 
 
