@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import psutil
 
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, patiently, running, until
 from benchmarks.faults.uploads import Uploading
 

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.searching import Answer, Searching
 from benchmarks.faults.site import await_model, running, until
 
