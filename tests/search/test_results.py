@@ -13,7 +13,7 @@ from django.utils import timezone
 import mediasearch
 from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset, Generation
-from mediasearch.search import engine
+from mediasearch.search import answering
 from mediasearch.search.results import Hit
 from tests.conftest import MakeAsset
 
@@ -52,7 +52,7 @@ def test_search__sorts(library: dict[str, Asset], text: str, sort: str, expected
 
 
 def test_search__sorts_the_best(library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "DEEPEST", 1)
+    monkeypatch.setattr(answering, "DEEPEST", 1)
     assert titles(mediasearch.search("green", sort="date")) == ["GREEN"]
 
 
