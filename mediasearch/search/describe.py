@@ -53,8 +53,8 @@ def describe(
     """
     if not 1 <= limit <= MOST:
         raise QueryError(f"A picture is described by from 1 to {MOST} texts: change limit.")
-    asked = pictures.take(image)
     visible = registry.visible_to(user) if scope is None else scope
+    asked = pictures.take(image, visible if scope is None else Asset.objects.all())
     return Descriptions(lambda: _run(asked, limit, _scope(asked, visible, own=own, vouched=scope is not None)))
 
 

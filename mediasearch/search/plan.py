@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from mediasearch.search.statement import Request
 
 logger = logging.getLogger(__name__)
 _SURE = 10
+_PLACE = re.compile("%[%s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,31 @@ def _found_elsewhere(request: Request, scope: QuerySet[Asset]) -> list[int] | No
 
 def _run(sql: Sql, using: str, plan: str) -> Answer:
     with connections[using].cursor() as cursor:
-        cursor.execute(sql.text, sql.params)
+        cursor.execute(*_bound_once(sql))
         names = [column.name for column in cursor.description]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     first = rows[0]
     found = rows if first["id"] is not None else []
     return Answer(plan, found, first["total"], first["encoded"], first["scope_size"], first["is_active"])
+
+
+def _bound_once(sql: Sql) -> tuple[str, dict[str, Any]]:
+    """Return the statement with its parameters by name, so that what is used often is written down only once."""
+    names: dict[tuple[Any, Any], str] = {}
+    values: dict[str, Any] = {}
+    given = iter(sql.params)
+
+    def name(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%%"
+        value = next(given)
+        key = (type(value), value if isinstance(value, str | int | float | bool) else id(value))
+        if key not in names:
+            names[key] = f"p{len(names)}"
+            values[names[key]] = value
+        return f"%({names[key]})s"
+
+    return _PLACE.sub(name, sql.text), values
 
 
 def estimated(scope: Sql, using: str) -> float:

@@ -122,7 +122,8 @@ class _Worker:
         self._start(call)
         if not call.ended.wait(max(until - time.monotonic(), 0)) or call.ended_at > until:
             call.is_late = True
-            logger.warning("The reranker took more than %g s.", seconds, extra={"event": "rerank-late"})
+            extra = {"event": "rerank-late", "seconds": seconds}
+            logger.warning("The reranker took more than %g s.", seconds, extra=extra)
             reason = gettext("The reranker did not answer within %(seconds)s seconds.")
             raise Unavailable(reason % {"seconds": f"{seconds:g}"})
         if call.scores is not None:

@@ -124,7 +124,7 @@ def test_describe__an_asset_with_its_own_texts_or_without(library: Library, monk
 def test_describe__an_asset_keeps_its_own_texts_however_many_are_nearer(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "nearest", lambda *args: [[library["blue"].pk]] * 2)
+    monkeypatch.setattr(module, "nearest", lambda *args: [[(library["blue"].pk, 0.9)]] * 2)
     assert set(said(mediasearch.describe(library["red"], limit=50))) == {"a red car", "red", "blue", "blue sky"}
 
 
@@ -158,7 +158,7 @@ def test_describe__a_picture_that_cannot_be_opened(library: Library, data: bytes
 
 @pytest.mark.parametrize("image", ["/etc/passwd", "https://example.org/a.png", 42])
 def test_describe__takes_no_paths_and_no_addresses(image: Any) -> None:
-    with pytest.raises(QueryError, match="Addresses are not fetched"):
+    with pytest.raises(QueryError, match="takes a picture as bytes"):
         mediasearch.describe(image)
 
 
