@@ -11,6 +11,7 @@ import pytest
 import mediasearch
 from mediasearch.features.base import Candidate, Inquiry, Reranker
 from mediasearch.models import Asset, Generation
+from mediasearch.search import rerank
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +29,12 @@ class Slow(Reranker):
     def rerank(self, inquiry: Inquiry, candidates: Sequence[Candidate]) -> list[float]:
         time.sleep(0.5)
         return [0.0] * len(candidates)
+
+
+@pytest.fixture(autouse=True)
+def _idle() -> None:
+    """Have a worker that is not busy with what another test left behind."""
+    rerank._workers.clear()
 
 
 @pytest.fixture
