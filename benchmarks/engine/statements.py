@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,9 @@ from django.db import connection, transaction
 from benchmarks.engine.recipes import explained
 from benchmarks.engine.rounds import Ran, clocked
 
-Statement = tuple[str, tuple[Any, ...]]
+Given = tuple[Any, ...] | dict[str, Any]
+"""Parameters, in order or by name."""
+Statement = tuple[str, Given]
 _RANKING = "candidates AS"
 """Only the statement that ranks has this in it."""
 _LEG = re.compile(r"(\w+_leg) AS MATERIALIZED \(")
@@ -24,7 +26,7 @@ _LEG = re.compile(r"(\w+_leg) AS MATERIALIZED \(")
 class Statements:
     """The statements of a search, in order, and how long each took."""
 
-    ran: list[tuple[str, tuple[Any, ...], float]] = field(default_factory=list)
+    ran: list[tuple[str, Given, float]] = field(default_factory=list)
 
     def ranking(self) -> Statement:
         """The last statement that ranked: the one whose rows were returned."""
@@ -51,7 +53,8 @@ def recorded() -> Iterator[Statements]:
         try:
             return execute(sql, params, many, context)
         finally:
-            statements.ran.append((str(sql), tuple(params or ()), (time.perf_counter() - started) * 1e3))
+            given = dict(params) if isinstance(params, Mapping) else tuple(params or ())
+            statements.ran.append((str(sql), given, (time.perf_counter() - started) * 1e3))
 
     with connection.execute_wrapper(record):
         yield statements
@@ -65,7 +68,7 @@ class Recorded:
     whole: Statement
     legs: dict[str, Statement]
 
-    def run(self, sql: str, params: tuple[Any, ...]) -> Ran:
+    def run(self, sql: str, params: Given) -> Ran:
         """Run a statement under these settings, and time it alone."""
         with transaction.atomic(), connection.cursor() as cursor:
             for setting in self.settings:
@@ -87,13 +90,14 @@ class Recorded:
             return explained(connection, *self.whole)
 
 
-def legs(sql: str, params: tuple[Any, ...]) -> dict[str, Statement]:
+def legs(sql: str, params: Given) -> dict[str, Statement]:
     """Return, by name, statements that run one leg of a statement each, with what it depends on and nothing else."""
     found = {}
     for match in _LEG.finditer(sql):
         end = _closing(sql, match.end())
         cut = sql[: end + 1]
-        found[match[1]] = (f"{cut} SELECT count(*) FROM {match[1]}", params[: cut.count("%s")])
+        given = params if isinstance(params, dict) else params[: cut.count("%s")]
+        found[match[1]] = (f"{cut} SELECT count(*) FROM {match[1]}", given)
     return found
 
 
