@@ -2,6 +2,7 @@
 PORT ?= 8000
 PYTHON ?= python3
 FOLDER ?=
+N ?= 100000
 export PORT FOLDER
 
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint faults fuzz clean
+.PHONY: demo test lint bench faults fuzz clean
 
 demo: CHECKED = --port $(PORT)
 demo: $(VENV)/installed-demo
@@ -22,6 +23,11 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Measures the search engine beside what others do, in minutes; makes its library of N assets the first time. BENCH
+# names what to measure: BENCH="recall router".
+bench: $(VENV)/installed-test
+	@exec $(BIN)/python -m benchmarks.engine --n $(N) $(BENCH)
 
 # Kills everything again and again, for hours; FAULTS="chaos-celery --seeds 1" runs one experiment once.
 faults: $(VENV)/installed-test

@@ -99,8 +99,8 @@ def _pipeline(count: int) -> None:
 
     from mediasearch.models import Asset, Embedding, Generation, Job
 
-    chosen = list(Asset.objects.order_by("-pk")[:count])
-    Job.objects.exclude(asset__in=chosen).delete()
+    chosen = list(Asset.objects.order_by("-pk").values_list("pk", flat=True)[:count])
+    Asset.objects.exclude(pk__in=chosen).delete()
     Embedding.objects.all().delete()
     Job.objects.update(due_at=Now() + timedelta(days=1))
     with site.workers("mediasearch.read", "mediasearch.embed"):

@@ -17,12 +17,17 @@ __version__ = "0.1.0"
 __all__ = [
     "Address",
     "Crop",
+    "Description",
+    "Descriptions",
     "Hit",
     "MediaSearchError",
+    "Part",
     "Results",
     "Source",
     "Texts",
     "__version__",
+    "asearch",
+    "describe",
     "register",
     "reindex",
     "retry",
@@ -34,7 +39,10 @@ if TYPE_CHECKING:
     from mediasearch.indexing.ledger import reindex, retry
     from mediasearch.search.addresses import Address
     from mediasearch.search.crops import Crop
-    from mediasearch.search.engine import search
+    from mediasearch.search.describe import describe
+    from mediasearch.search.descriptions import Description, Descriptions
+    from mediasearch.search.engine import asearch, search
+    from mediasearch.search.query import Part
     from mediasearch.search.results import Hit, Results
     from mediasearch.sources.base import Source, Texts
     from mediasearch.sources.registry import register
@@ -43,11 +51,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "Address": "mediasearch.search.addresses",
     "Crop": "mediasearch.search.crops",
+    "Description": "mediasearch.search.descriptions",
+    "Descriptions": "mediasearch.search.descriptions",
     "Hit": "mediasearch.search.results",
     "MediaSearchError": "mediasearch.exceptions",
+    "Part": "mediasearch.search.query",
     "Results": "mediasearch.search.results",
     "Source": "mediasearch.sources.base",
     "Texts": "mediasearch.sources.base",
+    "asearch": "mediasearch.search.engine",
+    "describe": "mediasearch.search.describe",
     "register": "mediasearch.sources.registry",
     "reindex": "mediasearch.indexing.ledger",
     "retry": "mediasearch.indexing.ledger",

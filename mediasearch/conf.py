@@ -60,10 +60,10 @@ class Spec:
     def as_dict(self) -> dict[str, Any]:
         return {"BACKEND": self.backend, "OPTIONS": dict(self.options)}
 
-    def load(self) -> Any:
-        """Make the backend. Raises ImproperlySet where the path or an option is wrong."""
+    def load(self, *given: Any) -> Any:
+        """Make the backend, of what is given and its options. Raises ImproperlySet where the path or one is wrong."""
         try:
-            return import_string(self.backend)(**self.options)
+            return import_string(self.backend)(*given, **self.options)
         except ImportError as error:
             raise ImproperlySet(f"The backend {self.backend} can't be imported: {error}.") from error
         except TypeError as error:
@@ -83,6 +83,8 @@ class Settings:
     query_encoder: Spec = field(default_factory=lambda: Spec("mediasearch.features.remote.Remote"))
     reader: Spec | None = field(default_factory=lambda: Spec("mediasearch.features.reading.Combined"))
     captioner: Spec | None = None
+    leg: Spec | None = None
+    reranker: Spec | None = None
     doorbell: str = "celery"
     weights: Mapping[str, float] = field(
         default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0, "recency": 0.0, "popularity": 0.0}
@@ -93,7 +95,10 @@ class Settings:
     candidates: int = 200
     exact_scope: int = 10_000
     ef_search: int = 200
+    recall_target: float = 0.95
     page_size: int = 24
+    rerank_top: int = 50
+    rerank_seconds: float = 0.2
     text_configs: Mapping[str, str] = field(default_factory=lambda: {"en": "english"})
     storage: str = "default"
     cache: str = "default"
@@ -117,8 +122,8 @@ class Settings:
     metrics_token: str = field(default="", repr=False)
 
 
-_SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner"}
-_OPTIONAL = {"caption_encoder", "reader", "captioner"}
+_SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner", "leg", "reranker"}
+_OPTIONAL = {"caption_encoder", "reader", "captioner", "leg", "reranker"}
 _CHOICES = {
     "doorbell": ("celery", "postgresql"),
     "fusion": ("minmax", "dbsf", "arctan", "calibrated", "rrf"),

@@ -190,6 +190,8 @@ class Generation(models.Model):
     caption_dimensions = models.PositiveIntegerField()
     caption_languages = models.JSONField(null=True, blank=True)
     calibration = models.JSONField(default=dict, blank=True)
+    #: While a process calibrates it.
+    calibrating_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     activated_at = models.DateTimeField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)
@@ -210,14 +212,30 @@ class Generation(models.Model):
         languages = self.languages if field == "image" else self.caption_languages
         return None if languages is None else frozenset(languages)
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """The dimensions of each field of `Embedding` that this generation fills."""
+        widths = {"image": self.dimensions, "caption": self.caption_dimensions}
+        return widths if self.caption_encoder is None else widths | {"image_caption": self.dimensions}
+
+    @property
+    def told_field(self) -> str:
+        """The field of `Embedding` that holds descriptions as vectors which a picture's can be compared with."""
+        return "caption" if self.caption_encoder is None else "image_caption"
+
 
 class Embedding(models.Model):
-    """The vectors of one asset in one generation. Its HNSW indexes are made by `indexing.generations`."""
+    """The vectors of one asset in one generation. Its HNSW indexes are made by `indexing.generations`.
+
+    A caption encoder of its own puts captions into another space than pictures: `image_caption` is then the caption's
+    vector by the image encoder's text tower, and empty where one encoder does both.
+    """
 
     generation = models.ForeignKey(Generation, models.CASCADE, related_name="embeddings")
     asset = models.ForeignKey(Asset, models.CASCADE, related_name="embeddings")
     image = HalfVectorField(null=True)
     caption = HalfVectorField(null=True)
+    image_caption = HalfVectorField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["generation", "asset"], name="mediasearch_embedding_once")]

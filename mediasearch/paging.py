@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from django.http import QueryDict
 
 from mediasearch import conf
-from mediasearch.search.query import DEEPEST
-from mediasearch.search.results import Outcome
+from mediasearch.search.results import DEEPEST, Outcome
 
 
 @dataclass(frozen=True, slots=True)

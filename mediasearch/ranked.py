@@ -21,7 +21,7 @@ from mediasearch.features import backends
 from mediasearch.forms import sentence
 from mediasearch.models import Asset, Generation
 from mediasearch.search import engine, pictures
-from mediasearch.search.query import DEEPEST
+from mediasearch.search.results import DEEPEST
 from mediasearch.templatetags.mediasearch import signal
 
 PARAMETER = "picture"

@@ -59,6 +59,17 @@ def active_generation(db: None) -> Generation:
 
 
 @pytest.fixture
+def foreign_generation(active_generation: Generation) -> Generation:
+    """The same, whose captions are read by an encoder of their own: with vectors of another length, in any language."""
+    encoder = {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"dimensions": 24, "languages": None}}
+    Generation.objects.update(
+        caption_encoder=encoder, caption_fingerprint="fake/24", caption_dimensions=24, caption_languages=None
+    )
+    active_generation.refresh_from_db()
+    return active_generation
+
+
+@pytest.fixture
 def make_asset(db: None) -> MakeAsset:
     """Make an asset of the library from a colour or from the bytes of a file."""
 

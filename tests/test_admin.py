@@ -220,7 +220,7 @@ def test_search__with_counts_of_filters(admin_client: Client, three: None) -> No
 def test_search__that_cannot_be_asked_says_so(admin_client: Client, three: None) -> None:
     page = admin_client.get(LIST, {"q": "x" * 2_001, "_facets": "True"})
     assert titles(page) == []
-    assert told(page) == ["This question has 2001 characters; at most 2000 can be asked."]
+    assert told(page) == ["A question has 2001 characters; at most 2000 can be asked."]
 
 
 def test_search__says_which_signals_stepped_aside(admin_client: Client, make_asset: MakeAsset) -> None:

@@ -43,6 +43,13 @@ def test_check__a_sound_set_up_has_nothing_to_say(db: None) -> None:
             "OPTIONS",
         ),
         ({"READER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"}}, "mediasearch.E002", "no TextReader"),
+        ({"RERANKER": {"BACKEND": "mediasearch.features.fake.FakeReader"}}, "mediasearch.E002", "no Reranker"),
+        (
+            {"RERANKER": {"BACKEND": "mediasearch.features.reranking.Features", "OPTIONS": {"strength": -1}}},
+            "mediasearch.E002",
+            "above 0",
+        ),
+        ({"RERANK_SECONDS": 0}, "mediasearch.E001", "above zero"),
     ],
 )
 def test_check_settings(settings: Any, value: Any, identifier: str, sentence: str) -> None:

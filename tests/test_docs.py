@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mediasearch import checks, conf
-from mediasearch.features import local, openclip, rapid, remote, tesseract
+from mediasearch.features import local, openclip, rapid, remote, reranking, tesseract
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = {path.name: path.read_text() for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
@@ -28,7 +28,8 @@ def test_settings__each_key_with_its_default(field: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "backend", [openclip.OpenClip, remote.Remote, local.Local, rapid.RapidOcr, tesseract.Tesseract]
+    "backend",
+    [openclip.OpenClip, remote.Remote, local.Local, rapid.RapidOcr, tesseract.Tesseract, reranking.Features],
 )
 def test_settings__each_option(backend: type) -> None:
     for name, option in inspect.signature(backend).parameters.items():

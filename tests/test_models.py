@@ -97,12 +97,13 @@ def test_generation__one_is_active(active_generation: Generation) -> None:
         active_generation.save(force_insert=True)
 
 
+@pytest.mark.parametrize("field", ["image", "caption", "image_caption"])
 @pytest.mark.parametrize("vector", [[0.0] * 16, [1.0] * 16, [0.5] + [0.0] * 15])
 def test_embedding__only_unit_vectors(
-    active_generation: Generation, make_asset: MakeAsset, vector: list[float]
+    active_generation: Generation, make_asset: MakeAsset, field: str, vector: list[float]
 ) -> None:
-    with pytest.raises(IntegrityError, match="mediasearch_unit_image"), transaction.atomic():
-        Embedding.objects.create(generation=active_generation, asset=make_asset(), image=vector)
+    with pytest.raises(IntegrityError, match=f'"mediasearch_unit_{field}"'), transaction.atomic():
+        Embedding.objects.create(generation=active_generation, asset=make_asset(), **{field: vector})
 
 
 def test_embedding__once_for_each_generation(active_generation: Generation, make_asset: MakeAsset) -> None:
@@ -117,9 +118,9 @@ def test_embedding__lies_in_its_row(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT attname, attstorage FROM pg_attribute"
-            " WHERE attrelid = 'mediasearch_embedding'::regclass AND attname IN ('image', 'caption')"
+            " WHERE attrelid = 'mediasearch_embedding'::regclass AND attname ~ '(image|caption)$'"
         )
-        assert set(cursor.fetchall()) == {("image", "m"), ("caption", "m")}
+        assert set(cursor.fetchall()) == {("image", "m"), ("caption", "m"), ("image_caption", "m")}
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'mediasearch_embedding'")
         assert cursor.fetchone()[0] == ["toast_tuple_target=8160"]
 

@@ -17,6 +17,8 @@ COLOURS = ["red", "blue", "green", "yellow", "black", "white", "orange", "purple
 SEARCHES = """
 from django.test import override_settings
 from django.conf import settings
+reader = {"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"dimensions": 24}}
+override_settings(MEDIASEARCH=settings.MEDIASEARCH | {"CAPTION_ENCODER": reader}).enable()
 def answers():
     asked = [found(text, weights=weights, limit=8) for text in ("red", "a blue square", "green")
              for weights in (None, {"image": 1}, {"caption": 1}, {"text": 1})]
@@ -24,6 +26,8 @@ def answers():
         results = mediasearch.search("red", limit=4)
         asked.append([[hit.asset.pk, round(hit.score, 9)] for hit in results])
         assert results.plan == "hnsw", results.plan
+        described = mediasearch.describe(Asset.objects.earliest("pk"), limit=5)
+        asked.append([[each.text, round(each.score, 6), [asset.pk for asset in each.assets]] for each in described])
     return asked
 """
 BEFORE = """

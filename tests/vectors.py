@@ -8,12 +8,11 @@ from mediasearch.models import Generation
 
 
 def fill(generation: Generation, number: int) -> None:
-    """Give a generation random vectors of unit length, for images and captions of as many new assets."""
-    fields = (generation.dimensions, generation.caption_dimensions)
-    image, caption = (
+    """Give a generation random vectors of unit length, in each of its fields, for as many new assets."""
+    vectors = ", ".join(
         f"l2_normalize((SELECT array_agg(random()::real - 0.5) FROM generate_series(1, {size}) WHERE new.id > 0)"
         "::halfvec)"
-        for size in fields
+        for size in generation.widths.values()
     )
     with connection.cursor() as cursor:
         cursor.execute(
@@ -24,8 +23,8 @@ def fill(generation: Generation, number: int) -> None:
                     thumbnail, ocr_text, ocr_words, settled)
                 SELECT 'library', '', 'file-' || i, '', '', '', '', '', '{{}}', '', '', true, now(), now(), '',
                        md5(i::text), '', '', '[]', '{{}}' FROM generate_series(1, %s) AS i RETURNING id)
-            INSERT INTO mediasearch_embedding (generation_id, asset_id, image, caption)
-            SELECT %s, id, {image}, {caption} FROM new
+            INSERT INTO mediasearch_embedding (generation_id, asset_id, {", ".join(generation.widths)})
+            SELECT %s, id, {vectors} FROM new
             """,
             [number, generation.pk],
         )

@@ -13,8 +13,8 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.site import await_model, running, until
 
 OWED, UPLOADS, SECONDS, LATER = 100_000, 20, 0.3, 2

@@ -16,8 +16,8 @@ from datetime import datetime
 
 import requests
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import editors, uploads
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, await_model, patiently, running, until
 from benchmarks.site import percentile
 from project.services import valkey

@@ -11,8 +11,11 @@ import argparse
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 
-from benchmarks.faults.bars import Bars, Given, experiment
+import psutil
+
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, patiently, running, until
 from benchmarks.faults.uploads import Uploading
 
@@ -94,13 +97,18 @@ def _kill(site: Site, what: str, programs: tuple[str, ...], chance: random.Rando
     if what != "worker":
         return until(lambda: site.kill(what), PATIENCE) is not None
     name = chance.choice([program for program in programs if program.startswith("worker")])
-    if until(lambda: len(site.processes(name)) > 1, PATIENCE) is None:
-        return False
-    processes = site.processes(name)
-    if chance.random() < 0.3 and len(processes) > 1:
-        chance.choice(processes[1:]).kill()
+    alone = chance.random() < 0.3
+
+    def strike() -> bool:
+        processes = site.processes(name)
+        if len(processes) < 2:
+            return False  # Just started, or about to end by itself.
+        for process in [chance.choice(processes[1:])] if alone else processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         return True
-    return site.kill(name)
+
+    return until(strike, PATIENCE) is not None
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ import random
 import time
 from collections import Counter
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.site import await_model, patiently, running, until
 
 PROGRAMS = {"celery": ("worker-read", "worker-embed", "beat"), "command": ("worker",)}

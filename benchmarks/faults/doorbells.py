@@ -17,8 +17,8 @@ from unittest import mock
 
 import redis
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, await_model, await_processes, running, until
 from project.supervision import Program
 

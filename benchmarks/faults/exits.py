@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import psutil
 import redis
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.site import ROOT, Site, await_model, running, until
 from project.services import valkey
 from project.supervision import Program

@@ -20,8 +20,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import mutations
-from benchmarks.faults.bars import Bars, Given, experiment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = (ROOT.parent / "shared" / "data" / "hostile", ROOT / "project" / "library" / "pictures")

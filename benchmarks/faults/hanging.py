@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, running, until
 
 STUB = """#!/bin/sh

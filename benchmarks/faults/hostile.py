@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import made
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.browser import Browser, File
 from benchmarks.faults.peaks import Peaks
 from benchmarks.faults.site import ROOT, Site, patiently, running, until

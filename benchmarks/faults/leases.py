@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.clocks import Clock, NoFaketime
 from benchmarks.faults.site import ROOT, Site, await_model, await_processes, patiently, running, until
 from benchmarks.faults.troubled import HELD, HOLD, RELEASED, noted, place

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import disks
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.site import Site, await_model, patiently, running, until
 from benchmarks.faults.storages import DOWN, FLAG, FLAKY
 from benchmarks.faults.troubled import NO_INFERENCE, NO_WEIGHTS, place

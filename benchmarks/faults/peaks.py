@@ -11,7 +11,7 @@ from types import TracebackType
 
 import psutil
 
-from benchmarks.faults.bars import Bars
+from benchmarks.bars import Bars
 from benchmarks.faults.site import Site
 
 MOST = {"open": 600, "read": 1_200}

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime
 
-from benchmarks.faults.bars import Bars, Given, experiment
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults.site import await_model, running, until
 from benchmarks.faults.troubled import POISON, noted
 from benchmarks.faults.uploads import at_once, picture

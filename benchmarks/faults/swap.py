@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import uploads
-from benchmarks.faults.bars import Bars, Given, experiment
 from benchmarks.faults.searching import Answer, Searching
 from benchmarks.faults.site import await_model, running, until
 
@@ -70,14 +70,14 @@ def run(given: Given, bars: Bars) -> None:
 
 def _fill(count: int) -> None:
     """Upload pictures and wait until they and the query worker are ready for searches."""
-    from mediasearch.indexing import examination
+    from mediasearch.indexing import warming
     from mediasearch.models import Embedding, Generation
 
     await_model()
     for number in range(count):
         uploads.upload(number)
     until(lambda: Embedding.objects.filter(image__isnull=False).count() == count, 120.0)
-    examination.warm_queries(Generation.objects.active())
+    warming.warm_queries(Generation.objects.active())
 
 
 def _change(seen: Changes, *, delete: bool) -> None:

@@ -12,6 +12,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
 from kombu.exceptions import KombuError
 
 from mediasearch import conf
@@ -19,7 +20,8 @@ from mediasearch.checks import database  # noqa: F401
 from mediasearch.conf import Spec
 from mediasearch.exceptions import ImproperlySet
 from mediasearch.features import backends
-from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, TextReader
+from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, Reranker, TextReader
+from mediasearch.search.legs import Leg
 
 _BROKER_SECONDS = 2
 _KINDS: dict[str, type[Backend]] = {
@@ -28,6 +30,7 @@ _KINDS: dict[str, type[Backend]] = {
     "query_encoder": QueryEncoder,
     "reader": TextReader,
     "captioner": Captioner,
+    "reranker": Reranker,
 }
 _IDS = {
     "weights-missing": "mediasearch.E006",
@@ -50,6 +53,8 @@ def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMes
         return [
             Error(f'CACHES has no "{settings.cache}", which MEDIASEARCH["CACHE"] names.', hint, id="mediasearch.E001")
         ]
+    if settings.leg is not None and (wrong := _check_leg(settings.leg)):
+        return [wrong]
     specs = {name: getattr(settings, name) for name in _KINDS}
     return [message for name, spec in specs.items() if spec for message in _check_backend(name, spec)]
 
@@ -68,6 +73,18 @@ def _check_backend(name: str, spec: Spec) -> Iterable[CheckMessage]:
         )
         return
     yield from (_message(problem) for problem in backend.check() if not _excused(problem))
+
+
+def _check_leg(spec: Spec) -> CheckMessage | None:
+    """A leg is made for each generation and field: here it is only looked for."""
+    hint = "Name a class that extends mediasearch.search.legs.Leg."
+    try:
+        found = import_string(spec.backend)
+    except ImportError as error:
+        return Error(f'MEDIASEARCH["LEG"] can\'t be imported: {error}.', hint=hint, id="mediasearch.E002")
+    if isinstance(found, type) and issubclass(found, Leg):
+        return None
+    return Error(f'MEDIASEARCH["LEG"] names {spec.backend}, which is no Leg.', hint=hint, id="mediasearch.E002")
 
 
 def _excused(problem: Problem) -> bool:

@@ -124,6 +124,25 @@ def check_indexes(app_configs: Sequence[Any] | None, databases: Sequence[str] | 
     return [Warning(flaw.sentence, hint=hint, id="mediasearch.W009") for flaw in flaws]
 
 
+@register(Tags.database)
+def check_recall(app_configs: Sequence[Any] | None, databases: Sequence[str] | None, **_: Any) -> list[CheckMessage]:
+    """W010: the index of the active generation finds less than RECALL_TARGET, however widely it searches."""
+    using = router.db_for_read(Generation)
+    try:
+        active = Generation.objects.using(using).active() if _is_migrated(using, databases) else None
+        target = conf.settings().recall_target
+    except (OperationalError, ProgrammingError, ImproperlySet):
+        return []
+    recall = active.calibration.get("recall") if active else None
+    if recall is None or recall >= target:
+        return []
+    hint = "Run `manage.py mediasearch_indexes --rebuild`, then `manage.py mediasearch_calibrate`; or lower the target."
+    said = (
+        f"The index of the active generation finds {recall:.1%} of the nearest pictures; RECALL_TARGET is {target:.1%}."
+    )
+    return [Warning(said, hint=hint, id="mediasearch.W010")]
+
+
 def _is_migrated(using: str, databases: Sequence[str] | None) -> bool:
     """Is this database asked about, and has it the tables?"""
     if using not in (databases or ()) or connections[using].vendor != "postgresql":

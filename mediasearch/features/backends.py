@@ -10,7 +10,7 @@ from typing import Any
 from mediasearch import conf
 from mediasearch.conf import Spec
 from mediasearch.exceptions import CaptionerUnavailable, EncoderUnavailable, ImproperlySet
-from mediasearch.features.base import Captioner, Encoder, QueryEncoder
+from mediasearch.features.base import Captioner, Encoder, QueryEncoder, Reranker
 
 _KEPT = 4
 """Two generations with two encoders each; a model that nobody uses any more gives its memory back."""
@@ -32,6 +32,11 @@ def captioner(spec: Mapping[str, Any]) -> Captioner:
 def query_encoder() -> QueryEncoder:
     """Return the query encoder of the settings, which remembers whether it was answered last time."""
     return _query_encoder(json.dumps(conf.settings().query_encoder.as_dict(), sort_keys=True))
+
+
+def reranker(spec: Mapping[str, Any]) -> Reranker:
+    """Return the reranker that a spec names. Raises whatever making it does."""
+    return _reranker(json.dumps(spec, sort_keys=True))
 
 
 @lru_cache(_KEPT)
@@ -60,6 +65,12 @@ def _captioner(key: str) -> Captioner:
 @lru_cache(_KEPT)
 def _query_encoder(key: str) -> QueryEncoder:
     loaded: QueryEncoder = Spec.parse(json.loads(key), "QUERY_ENCODER").load()
+    return loaded
+
+
+@lru_cache(_KEPT)
+def _reranker(key: str) -> Reranker:
+    loaded: Reranker = Spec.parse(json.loads(key), "RERANKER").load()
     return loaded
 
 

@@ -6,11 +6,11 @@ Backends are classes named by a dotted path in ``MEDIASEARCH``; this module need
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.exceptions import EncoderUnavailable, FileMissing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +85,70 @@ class Captioner(Backend, ABC):
     @abstractmethod
     def describe(self, images: Sequence[Image.Image]) -> list[str]:
         """Return one caption per RGB image, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What a reranker is told of a search."""
+
+    words: str
+    language: str = ""
+    """ISO 639-1 code; "" where it is not known."""
+    has_picture: bool = False
+    """Was a picture asked with? It then stands for what the hits should look like, and the words for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One picture that may be a hit, with all that is stored about it, and where the first order put it."""
+
+    title: str = ""
+    alt_text: str = ""
+    caption: str = ""
+    category: str = ""
+    tags: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
+    """The words that were read in the picture, in reading order."""
+    width: int = 0
+    height: int = 0
+    """In pixels, upright; 0 while nobody has looked."""
+    score: float = 0.0
+    """The first order's score: the weighted sum of the normalised ones."""
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """Each signal's score from 0 to 1, over the best candidates; a signal without evidence is left out."""
+    opener: Callable[[int], Image.Image] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def orientation(self) -> str:
+        """`landscape`, `portrait` or `square`; "" while the size is unknown."""
+        if not self.width or not self.height:
+            return ""
+        if self.width == self.height:
+            return "square"
+        return "landscape" if self.width > self.height else "portrait"
+
+    def open(self, input_size: int = 224) -> Image.Image:
+        """Return the picture in RGB, as a model sees best that looks at `input_size` pixels of its shortest side.
+
+        It is read and decoded now, in the process that opens all files. Raises MediaSearchError.
+        """
+        if self.opener is None:
+            raise FileMissing("This candidate came without its picture.")
+        return self.opener(input_size)
+
+
+class Reranker(Backend, ABC):
+    """Judges the best hits of a search once more, more slowly and with a closer look than the signals can take.
+
+    One call at a time, in a thread of its own: it may open pictures, and needs neither Django nor its models.
+    """
+
+    @abstractmethod
+    def rerank(self, inquiry: Inquiry, candidates: Sequence[Candidate]) -> Sequence[float]:
+        """Return one finite score for each candidate, in order; the highest comes first, equal ones stay in order.
+
+        Whatever it raises, and whenever it takes longer than MEDIASEARCH["RERANK_SECONDS"], the first order stands.
+        """
 
 
 @dataclass(frozen=True, slots=True)

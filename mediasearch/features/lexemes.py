@@ -61,6 +61,11 @@ class Lexeme:
         return not self.is_part and self.text.isalpha() and not _IS_CJK.match(self.text)
 
 
+def is_cjk(text: str) -> bool:
+    """Does a text begin with a Chinese, Japanese or Korean character?"""
+    return _IS_CJK.match(text) is not None
+
+
 def lexemes(text: str, start: int = 1) -> list[Lexeme]:
     """Return the searchable forms of a text, with positions from `start`.
 

@@ -16,10 +16,18 @@ from mediasearch.models import Generation
 
 @dataclass(frozen=True, slots=True)
 class Encoders:
-    """The two encoders of a generation; often one and the same."""
+    """The encoders of a generation, by the field of `Embedding` that they fill; often one and the same."""
 
     image: Encoder
     caption: Encoder
+    image_caption: Encoder | None = None
+    """The image encoder, where captions have one of their own."""
+
+    @property
+    def of_captions(self) -> dict[str, Encoder]:
+        """Who reads a description, for each field that it goes to."""
+        encoders = {"caption": self.caption}
+        return encoders if self.image_caption is None else encoders | {"image_caption": self.image_caption}
 
 
 def of(generation_id: int) -> Encoders:
@@ -58,4 +66,4 @@ def captioner() -> Captioner | None:
 def load(image: dict[str, Any], caption: dict[str, Any] | None) -> Encoders:
     """Return the encoders that two specs name, loaded once in this process. Raises EncoderUnavailable."""
     encoder = backends.encoder(image)
-    return Encoders(encoder, backends.encoder(caption) if caption else encoder)
+    return Encoders(encoder, backends.encoder(caption), encoder) if caption else Encoders(encoder, encoder)

@@ -16,7 +16,7 @@ from django.db import connections, router
 from mediasearch.models import Asset, Embedding, Generation
 
 M, EF_CONSTRUCTION = 16, 128
-FIELDS = ("image", "caption")
+FIELDS = ("image", "caption", "image_caption")
 BESIDE, BEFORE = "_ccnew", "_ccold"
 """What PostgreSQL appends to the name of an index that it rebuilds CONCURRENTLY, and of the one that this replaces."""
 _LEFT_OVER = re.compile(rf"({BESIDE}|{BEFORE})\d*$")
@@ -95,12 +95,9 @@ class Flaw:
     """Whose searches suffer; None where it costs disk and writing alone."""
 
 
-def wanted(generation: Generation) -> tuple[Index, Index]:
+def wanted(generation: Generation) -> tuple[Index, ...]:
     """The indexes that a generation should have."""
-    return (
-        Index(generation.pk, "image", generation.dimensions),
-        Index(generation.pk, "caption", generation.caption_dimensions),
-    )
+    return tuple(Index(generation.pk, field, dimensions) for field, dimensions in generation.widths.items())
 
 
 def text_indexes() -> list[str]:

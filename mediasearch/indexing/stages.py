@@ -21,6 +21,7 @@ from PIL import Image
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, StorageUnavailable, ThumbnailsUnavailable, Unavailable
 from mediasearch.features import hashing, language, opener
+from mediasearch.features.base import Encoder
 from mediasearch.indexing import encoders, files, twins, witnesses
 from mediasearch.indexing.ledger import Claim, Skip
 from mediasearch.models import Asset, Embedding, Stage, storage
@@ -220,20 +221,27 @@ class EmbedImage(Work):
 
 
 class EmbedCaption(Work):
-    """The caption vector, of what title, alt text and caption say in a language that the encoder reads."""
+    """The vectors of what title, alt text and caption say in a language that an encoder reads: one for each field."""
 
     stage = Stage.EMBED_CAPTION
 
     def compute(self, claims: Sequence[Claim], opened: list[Any]) -> list[Any]:
-        encoder = _encoders(claims).caption
-        captions = [language.readable(asset.description, encoder.languages) or None for asset in opened]
+        readers = _encoders(claims).of_captions
+        columns = [self._read(opened, reader) for reader in readers.values()]
+        return [dict(zip(readers, vectors, strict=True)) for vectors in zip(*columns, strict=True)]
+
+    @staticmethod
+    def _read(assets: Sequence[Asset], encoder: Encoder) -> list[Any]:
+        captions = [language.readable(asset.description, encoder.languages) or None for asset in assets]
         return _in_places(captions, lambda caption: caption is not None, encoder.encode_texts)
 
     def probe(self, claims: Sequence[Claim]) -> None:
-        _encoders(claims).caption.encode_texts(["a picture"])
+        for encoder in _encoders(claims).of_captions.values():
+            encoder.encode_texts(["a picture"])
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
-        _store_vectors("caption", done)
+        for field in done[0][1]:
+            _store_vectors(field, [(claim, vectors[field]) for claim, vectors in done])
 
 
 def _plain(side: int) -> Image.Image:

@@ -8,11 +8,11 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import doorbell, ledger, owners, pruning
+from mediasearch.indexing import calibration, doorbell, ledger, owners, pruning
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
-"""Seconds between two sweeps, and between two that also look for assets which were never owed anything, and prune."""
+"""Seconds between two sweeps, and between two that also look for assets that were never owed anything."""
 _SHARE = 20
 """The thorough look reads all assets: it takes no more than one part in so many of the time."""
 _PRUNED_AT_ONCE = 5_000
@@ -36,6 +36,7 @@ class Sweeper(threading.Thread):
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
                 if thoroughly:
                     pruning.prune_jobs(_PRUNED_AT_ONCE)
+                    calibration.calibrate_where_due()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The sweep could not use the database: %s", error)
                 connections.close_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.core.cache import caches
@@ -31,6 +31,16 @@ def get(name: str) -> Any:
 def keep(name: str, value: Any) -> None:
     """Keep a value for MEDIASEARCH["CACHE_SECONDS"], if the cache takes it."""
     _ask(lambda cache, seconds: cache.set(name, value, seconds))
+
+
+def get_many(names: Iterable[str]) -> dict[str, Any]:
+    """Return what was kept under these keys, by key."""
+    return _ask(lambda cache, seconds: cache.get_many(list(names))) or {}
+
+
+def keep_many(values: Mapping[str, Any]) -> None:
+    """Keep values by their keys, if the cache takes them."""
+    _ask(lambda cache, seconds: cache.set_many(dict(values), seconds))
 
 
 _closed_until: dict[str, float] = {}

@@ -1,31 +1,26 @@
-"""Run a search: encode, plan, score, fetch."""
+"""The questions that can be asked, from Python."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import EmptyResultSet
+from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
-from mediasearch import conf, fulltext
+from mediasearch import conf
 from mediasearch.exceptions import QueryError
-from mediasearch.models import Asset, Generation
-from mediasearch.search import fusion as fusions
-from mediasearch.search import pictures, plan, statement
-from mediasearch.search.encode import Vectors, encode
-from mediasearch.search.query import Filters, Part, Query
-from mediasearch.search.results import Evidence, Hit, Outcome, Results
+from mediasearch.models import Asset
+from mediasearch.search import pictures
+from mediasearch.search.answering import Search
+from mediasearch.search.query import Filters, Part, Query, several
+from mediasearch.search.results import Results
 from mediasearch.sources import registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-
-_TRIES = 3
-"""How often a search starts again because the model was changed meanwhile."""
 
 
 def search(
@@ -41,8 +36,10 @@ def search(
     language: str = "",
     weights: Mapping[str, float] | None = None,
     fusion: str | None = None,
+    sort: str = "relevance",
     limit: int = 24,
     offset: int = 0,
+    cursor: str | None = None,
 ) -> Results:
     """Find pictures by what they show and by what is written about and in them.
 
@@ -53,29 +50,53 @@ def search(
 
     `text` may be several: words, and `Part`s, which are words or a picture with a weight, added to the question or,
     below 0, subtracted from it. `image` is one more: a picture to find others like it, as its bytes, a binary file, an
-    asset (which is then not among the hits), or the `picture` of earlier results.
+    asset (which is then not among the hits), a `Crop` of one of these, an `Address` where those are fetched, or the
+    `picture` of earlier results.
+
+    `sort` is `relevance`, `date`, `title` or `size`, with a `-` for the last first: of a question's hits the best
+    thousand are sorted. `offset` reaches the first thousand hits; `cursor` all of them, each once: begin with "", and
+    go on with the `cursor` of the results until it is None.
 
     Returns lazy Results. Raises QueryError for a question that can't be asked, and PictureRefused, when the results
     are first looked at, for a picture that can't be opened.
     """
+    visible = registry.visible_to(user) if scope is None else scope
     query = Query(
-        parts=_parts(text, image),
+        parts=_parts(text, image, visible if scope is None else Asset.objects.all()),
         language=language,
-        filters=Filters(category, tuple(tags), after, before),
+        filters=Filters(category, several(tags), after, before),
         weights=conf.settings().weights if weights is None else conf.weights(weights, "weights"),
         fusion=conf.settings().fusion if fusion is None else fusion,
+        sort=sort,
         limit=limit,
         offset=offset,
     )
-    visible = registry.visible_to(user) if scope is None else scope
+    if cursor is not None and offset:
+        raise QueryError("A cursor says itself where to go on: leave out the offset.")
     for part in query.pictures:
         if isinstance(part.image, Asset):
             visible = _without(part.image, visible, scope)
-    return Results(lambda: run(query, visible))
+    return Results(Search(query, visible, cursor), limit, offset)
 
 
-def _parts(text: str | Part | Sequence[str | Part], image: pictures.Given | None) -> tuple[Part, ...]:
-    """Return the parts of a question, empty words left out, files read into memory. Raises QueryError."""
+async def asearch(*args: Any, **kwargs: Any) -> Results:
+    """Search as `search` does, for coroutines: the results have run when they are returned."""
+
+    def run() -> Results:
+        results = search(*args, **kwargs)
+        _ = results.outcome
+        return results
+
+    return await sync_to_async(run)()
+
+
+def _parts(
+    text: str | Part | Sequence[str | Part], image: pictures.Given | None, visible: QuerySet[Asset]
+) -> tuple[Part, ...]:
+    """Return the parts of a question, empty words left out, files read into memory. Raises QueryError.
+
+    Parts of assets that are not `visible` are never looked at; whoever passes a scope has seen to that.
+    """
     if not isinstance(text, str | Part | list | tuple):
         raise QueryError(f"A question is a str, a Part or a list of these, not {type(text).__name__}.")
     asked = [text] if isinstance(text, str | Part) else [*text]
@@ -85,7 +106,7 @@ def _parts(text: str | Part | Sequence[str | Part], image: pictures.Given | None
             words = one.replace("\x00", "").strip()
             parts += [Part(words)] if words else []
         elif isinstance(one, Part):
-            parts.append(one if one.image is None else replace(one, image=pictures.take(one.image)))
+            parts.append(one if one.image is None else replace(one, image=pictures.take(one.image, visible)))
         else:
             raise QueryError(f"A part of a question is a str or a Part, not {type(one).__name__}.")
     return tuple(parts)
@@ -96,126 +117,3 @@ def _without(asset: Asset, visible: QuerySet[Asset], scope: QuerySet[Asset] | No
     if scope is None and not visible.filter(pk=asset.pk).exists():
         raise QueryError("This user may not see the picture that the search is to be like.")
     return visible.exclude(pk=asset.pk)
-
-
-def run(query: Query, scope: QuerySet[Asset]) -> Outcome:
-    """Answer a query over a scope, from one generation: one that was active until its vectors were read."""
-    clock = _Clock()
-    narrowed = query.filters.apply(scope).order_by()
-    if not query.parts:
-        return _newest(query, narrowed, clock)
-    for _ in range(_TRIES):
-        generation = Generation.objects.active()
-        outcome, rows = _answer(query, narrowed, generation, clock)
-        if _was_active(generation, rows):
-            break
-    return outcome
-
-
-def _was_active(generation: Generation | None, rows: list[dict[str, Any]]) -> bool:
-    """Whether a generation was still active when a search had read its vectors; one that is not may be deleted."""
-    if generation is None:
-        return True
-    return bool(rows[0]["is_active"]) if rows else Generation.objects.active() == generation
-
-
-def _answer(
-    query: Query, narrowed: QuerySet[Asset], generation: Generation | None, clock: _Clock
-) -> tuple[Outcome, list[dict[str, Any]]]:
-    """Return an answer from one generation, with the rows that it rests on."""
-    vectors = encode(query, generation)
-    clock.stop("encode")
-    text = fulltext.query(query.text, query.language) if query.weights["text"] else None
-    try:
-        request = _request(query, narrowed, generation, vectors, text)
-    except EmptyResultSet:
-        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
-    if not request.vectors and text is None:
-        return Outcome(notices=vectors.notices, picture=vectors.picture, timings=clock.times), []
-    answer = plan.execute(request, narrowed.db)
-    clock.stop("rank")
-    rows = answer.rows
-    hits = _hits(rows, query.weights, narrowed)
-    clock.stop("fetch")
-    first = rows[0] if rows else {"total": 0, "encoded": 0}
-    is_exact = answer.plan == "exact"
-    outcome = Outcome(
-        hits=hits,
-        total=first["total"],
-        total_is_exact=is_exact,
-        plan=answer.plan,
-        generation=generation.pk if generation else None,
-        notices=vectors.notices,
-        words=tuple(word.text for word in text.words) if text else (),
-        uncoded=first["scope_size"] - first["encoded"] if is_exact and rows and vectors.image is not None else 0,
-        picture=vectors.picture,
-        timings=clock.times,
-    )
-    return outcome, rows
-
-
-def _request(
-    query: Query,
-    scope: QuerySet[Asset],
-    generation: Generation | None,
-    vectors: Vectors,
-    text: fulltext.TextQuery | None,
-) -> statement.Request:
-    sql, params = scope.values("pk").query.get_compiler(scope.db).as_sql()
-    settings = conf.settings()
-    return statement.Request(
-        scope=statement.Sql(f"SELECT pk AS id FROM ({sql}) AS visible (pk)", tuple(params)),
-        generation=generation,
-        vectors=vectors.found,
-        text=text,
-        weights=query.weights,
-        fusion=fusions.named(query.fusion, plan.background(generation)),
-        boost=statement.Boost(settings.recency_days, settings.popular),
-        window=max(settings.candidates, query.limit + query.offset),
-        limit=query.limit,
-        offset=query.offset,
-    )
-
-
-def _hits(rows: list[dict[str, Any]], weights: Mapping[str, float], scope: QuerySet[Asset]) -> tuple[Hit, ...]:
-    assets = scope.defer("text_vector").in_bulk([row["id"] for row in rows])
-    return tuple(Hit(assets[row["id"]], row["score"], _evidence(row, weights)) for row in rows if row["id"] in assets)
-
-
-def _evidence(row: dict[str, Any], weights: Mapping[str, float]) -> dict[str, Evidence]:
-    """What each signal says; a vector that stood in for the other has that one's share as well."""
-    present = [signal for signal in conf.SIGNALS if row[signal] is not None and (signal != "text" or row[signal] > 0)]
-    carried = {signal: weights[signal] for signal in present}
-    for absent, other in (("caption", "image"), ("image", "caption")):
-        if absent not in carried and other in carried:
-            carried[other] += weights[absent]
-    said = {signal: (row[signal], row[f"{signal}_rank"]) for signal in present}
-    for boost in conf.BOOSTS:
-        if row[f"{boost}_norm"] is not None:
-            said[boost], carried[boost] = (row[f"{boost}_norm"], None), weights[boost]
-    whole = sum(carried[name] * row[f"{name}_norm"] for name in said)
-    return {
-        name: Evidence(score, row[f"{name}_norm"], rank, carried[name] * row[f"{name}_norm"] / whole if whole else 0.0)
-        for name, (score, rank) in said.items()
-    }
-
-
-def _newest(query: Query, scope: QuerySet[Asset], clock: _Clock) -> Outcome:
-    found = scope.defer("text_vector").order_by("-created_at", "-pk")
-    hits = tuple(Hit(asset, 0.0) for asset in found[query.offset : query.offset + query.limit])
-    total = found.count()
-    clock.stop("fetch")
-    return Outcome(hits=hits, total=total, plan="newest", timings=clock.times)
-
-
-class _Clock:
-    """Times the steps of one search, in milliseconds."""
-
-    def __init__(self) -> None:
-        self.times: dict[str, float] = {}
-        self._since = time.perf_counter()
-
-    def stop(self, step: str) -> None:
-        now = time.perf_counter()
-        self.times[step] = (now - self._since) * 1_000
-        self._since = now

@@ -7,53 +7,115 @@ sees ten times too many; else the exact statement runs, guarded, and gives up wh
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
+from django.db.models import QuerySet
 
 from mediasearch import conf
-from mediasearch.models import Generation
-from mediasearch.search import statement
-from mediasearch.search.statement import Request, Sql
+from mediasearch.exceptions import Unavailable
+from mediasearch.models import Asset, Generation
+from mediasearch.search import legs, statement
+from mediasearch.search.scan import scanning
+from mediasearch.search.signals import Sql
+from mediasearch.search.statement import Request
 
+logger = logging.getLogger(__name__)
 _SURE = 10
-_MOST_EF = 1_000
-_SETTINGS = {"hnsw.ef_search": "40", "hnsw.iterative_scan": "off"}
-"""What an HNSW scan goes by, and what holds where nobody has set it."""
+_PLACE = re.compile("%[%s]")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows of a statement, and how they were found."""
+    """What a statement found, and how."""
 
     plan: str
-    """`exact` or `hnsw`."""
+    """`exact`, `hnsw`, or `legs` of another store."""
     rows: list[dict[str, Any]]
+    """The hits of the page that was asked for."""
+    total: int
+    """Matches: all of the scope's where the plan is exact, else those among the candidates."""
+    encoded: int
+    """Those of them that have an image vector."""
+    scope_size: int | None
+    """Assets of the scope, where the plan looked at all of them."""
+    is_active: bool
+    """Was the generation still the active one?"""
     retried: bool = False
     """Did the indexes fall short, so that the whole scope was scored after all?"""
 
 
-def execute(request: Request, using: str) -> Answer:
+def execute(request: Request, scope: QuerySet[Asset]) -> Answer:
     """Score the scope where it is small; else ask the indexes, and where those fall short, the scope after all."""
-    bound = conf.settings().exact_scope
-    estimate = _estimate(request.scope, using)
+    using, bound = scope.db, conf.settings().exact_scope
+    estimate = estimated(request.scope, using)
     if estimate < _SURE * bound:
-        rows = _rows(statement.exact(request, bound), using)
-        if rows or _is_within(request, bound, using):
-            return Answer("exact", rows)
-    with _scanning(_ef_search(request, estimate), using):
-        rows = _rows(statement.hnsw(request), using)
-    if len(rows) < request.limit:
-        return Answer("exact", _rows(statement.exact(request, None), using), retried=True)
-    return Answer("hnsw", rows)
+        answer = _run(statement.exact(request, bound), using, "exact")
+        if answer.scope_size is not None and answer.scope_size <= bound:
+            return answer
+    ids = _found_elsewhere(request, scope)
+    if ids is not None:
+        answer = _run(statement.given(request, ids), using, "legs")
+    else:
+        with scanning(_ef_search(request, estimate), using):
+            answer = _run(statement.hnsw(request), using, "hnsw")
+    if len(answer.rows) < request.limit:
+        return replace(_run(statement.exact(request, None), using, "exact"), retried=True)
+    return answer
 
 
-def _estimate(scope: Sql, using: str) -> float:
-    """How many rows the planner expects of the scope: a sixth of a millisecond."""
+def _found_elsewhere(request: Request, scope: QuerySet[Asset]) -> list[int] | None:
+    """Return what the legs of another store found; None where there are none, or they do not answer."""
+    spec, generation = conf.settings().leg, request.generation
+    if spec is None or generation is None or not request.vectors:
+        return None
+    ids: dict[int, None] = {}
+    try:
+        for field, vector in request.vectors.items():
+            found = legs.of(spec, generation, field).candidates(vector, scope, request.reach)
+            ids |= dict.fromkeys(pk for pk, _ in found)
+    except Unavailable as fault:
+        extra = {"event": "leg-down", "leg": spec.backend, "fault": type(fault).__name__}
+        logger.warning("%s does not answer, so PostgreSQL's own indexes do: %s", spec.backend, fault, extra=extra)
+        return None
+    return list(ids)
+
+
+def _run(sql: Sql, using: str, plan: str) -> Answer:
+    with connections[using].cursor() as cursor:
+        cursor.execute(*_bound_once(sql))
+        names = [column.name for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    first = rows[0]
+    found = rows if first["id"] is not None else []
+    return Answer(plan, found, first["total"], first["encoded"], first["scope_size"], first["is_active"])
+
+
+def _bound_once(sql: Sql) -> tuple[str, dict[str, Any]]:
+    """Return the statement with its parameters by name, so that what is used often is written down only once."""
+    names: dict[tuple[Any, Any], str] = {}
+    values: dict[str, Any] = {}
+    given = iter(sql.params)
+
+    def name(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%%"
+        value = next(given)
+        key = (type(value), value if isinstance(value, str | int | float | bool) else id(value))
+        if key not in names:
+            names[key] = f"p{len(names)}"
+            values[names[key]] = value
+        return f"%({names[key]})s"
+
+    return _PLACE.sub(name, sql.text), values
+
+
+def estimated(scope: Sql, using: str) -> float:
+    """Return how many rows the planner expects of a scope: a sixth of a millisecond."""
     with connections[using].cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {scope.text}", scope.params)
         found = cursor.fetchone()[0]
@@ -64,49 +126,13 @@ def _ef_search(request: Request, estimate: float) -> int:
     """How many candidates the scan keeps: as calibrated, and more where a filter hides most of what it meets."""
     generation = request.generation
     known: dict[str, Any] = generation.calibration if generation else {}
-    wanted = max(known.get("ef_search") or conf.settings().ef_search, request.window)
+    wanted = max(known.get("ef_search") or conf.settings().ef_search, request.reach)
     share = min(1.0, estimate / known["rows"]) if known.get("rows") else 1.0
-    return min(round(wanted / math.sqrt(max(share, 0.01))), _MOST_EF)
+    return round(wanted / math.sqrt(max(share, 0.01)))
 
 
-def _is_within(request: Request, bound: int, using: str) -> bool:
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            f"SELECT count(*) FROM ({request.scope.text} LIMIT %s) AS counted", (*request.scope.params, bound + 1)
-        )
-        return int(cursor.fetchone()[0]) <= bound
-
-
-def _rows(sql: Sql, using: str) -> list[dict[str, Any]]:
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.text, sql.params)
-        names = [column.name for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-@contextmanager
-def _scanning(ef_search: int, using: str) -> Iterator[None]:
-    """Set what an HNSW scan needs, and take it back: in a host's transaction, a local setting would live on."""
-    wanted = {"hnsw.ef_search": str(ef_search), "hnsw.iterative_scan": "relaxed_order"}
-    hosted = connections[using].in_atomic_block
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        before: dict[str, str] = {}
-        if hosted:
-            asked = ", ".join("coalesce(current_setting(%s, true), %s)" for _ in wanted)
-            cursor.execute(f"SELECT {asked}", [value for name in wanted for value in (name, _SETTINGS[name])])
-            before = dict(zip(wanted, cursor.fetchone(), strict=True))
-        _set(cursor, wanted)
-        yield
-        if before:
-            _set(cursor, before)
-
-
-def _set(cursor: Any, values: dict[str, str]) -> None:
-    given = ", ".join("set_config(%s, %s, true)" for _ in values)
-    cursor.execute(f"SELECT {given}", [value for pair in values.items() for value in pair])
-
-
-def background(generation: Generation | None) -> dict[str, tuple[float, float]]:
-    """What unrelated pictures get on this generation: mean and spread, by signal; empty before it is calibrated."""
+def background(generation: Generation | None, *, with_picture: bool) -> dict[str, tuple[float, float]]:
+    """Return what unrelated pictures get, mean and spread by signal, from words or a picture; empty if not known."""
     known = generation.calibration.get("background", {}) if generation else {}
-    return {signal: (float(mean), float(spread)) for signal, (mean, spread) in known.items()}
+    kinds = {"image": "image_picture" if with_picture else "image", "caption": "caption"}
+    return {signal: (float(known[kind][0]), float(known[kind][1])) for signal, kind in kinds.items() if kind in known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,18 +13,29 @@ from django.utils import timezone
 
 from mediasearch import conf
 from mediasearch.exceptions import QueryError
+from mediasearch.features import hashing
 from mediasearch.models import Asset
 from mediasearch.search import fusion as fusions
-from mediasearch.search.pictures import Given
+from mediasearch.search.crops import Crop
+from mediasearch.search.pictures import Given, Picture
+from mediasearch.search.results import DEEPEST
 
 LONGEST = 2_000
 """Characters of a question; no encoder reads further."""
 MOST_PARTS = 8
 """Parts of a question that can be encoded together."""
-DEEPEST = 1_000
-"""Hits that can be reached by paging."""
+SORTS = {
+    "relevance": "",
+    "date": "coalesce(a.taken_at, a.created_at)",
+    "-date": "coalesce(a.taken_at, a.created_at) DESC",
+    "title": "lower(a.title)",
+    "-title": "lower(a.title) DESC",
+    "size": "a.byte_size NULLS LAST",
+    "-size": "a.byte_size DESC NULLS LAST",
+}
+"""What results can be sorted by, as SQL over an asset `a`. A question's best thousand are sorted, and no more."""
 _FIRST_YEAR, _LAST_YEAR = 2, 9998
-"""What a datetime holds in any time zone."""
+"""What a datetime holds in any time zone; no picture is older or younger."""
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 """What PostgreSQL or UTF-8 has no place for."""
 
@@ -46,8 +58,6 @@ class Filters:
         for what, day in (("after", self.after), ("before", self.before)):
             if day is not None and not isinstance(day, date):
                 raise QueryError(f"`{what}` is a date or a datetime, not {type(day).__name__}.")
-            if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-                raise QueryError(f"`{what}` is a day of the years {_FIRST_YEAR} to {_LAST_YEAR}, not of {day.year}.")
 
     def apply(self, assets: QuerySet[Asset]) -> QuerySet[Asset]:
         """Narrow a queryset."""
@@ -55,10 +65,12 @@ class Filters:
             assets = assets.filter(category=self.category)
         if self.tags:
             assets = assets.filter(tags__contains=list(self.tags))
-        if self.after:
+        if (self.after and self.after.year > _LAST_YEAR) or (self.before and self.before.year < _FIRST_YEAR):
+            return assets.none()
+        if self.after and self.after.year >= _FIRST_YEAR:
             since = _moment(self.after)
             assets = assets.filter(Q(taken_at__gte=since) | Q(taken_at=None, created_at__gte=since))
-        if self.before:
+        if self.before and self.before.year <= _LAST_YEAR:
             last = _moment(self.before, time.max)
             assets = assets.filter(Q(taken_at__lte=last) | Q(taken_at=None, created_at__lte=last))
         return assets
@@ -77,9 +89,10 @@ class Part:
         if bool(self.text.strip()) == (self.image is not None):
             raise QueryError("A part of a question is either words or a picture: give it one of the two.")
         if not conf.is_number(self.weight) or not conf.LIGHTEST <= abs(self.weight) <= conf.HEAVIEST:
+            shown = isinstance(self.weight, float) or self.weight == 0  # Of an int with endless digits, its type.
             raise QueryError(
                 f"A part's weight is a number from {conf.LIGHTEST:f} to {conf.HEAVIEST:,.0f}, or one below 0,"
-                f" not {self.weight if isinstance(self.weight, float) else type(self.weight).__name__}."
+                f" not {self.weight if shown else type(self.weight).__name__}."
             )
 
 
@@ -93,11 +106,12 @@ class Query:
     filters: Filters = field(default_factory=Filters)
     weights: Mapping[str, float] = field(default_factory=lambda: conf.settings().weights)
     fusion: str = field(default_factory=lambda: conf.settings().fusion)
+    sort: str = "relevance"
     limit: int = 24
     offset: int = 0
 
     def __post_init__(self) -> None:
-        for what, value in (("language", self.language), ("fusion", self.fusion)):
+        for what, value in (("language", self.language), ("fusion", self.fusion), ("sort", self.sort)):
             _check_words(f"`{what}`", value)
         for what, number in (("limit", self.limit), ("offset", self.offset)):
             if not isinstance(number, int) or isinstance(number, bool):
@@ -109,6 +123,8 @@ class Query:
             raise QueryError(f"This question has {length} characters; at most {LONGEST} can be asked.")
         if self.pictures and not self.weights["image"]:
             raise QueryError("A picture is compared by the image signal: give it a weight above 0.")
+        if self.sort not in SORTS:
+            raise QueryError(f"Results can be sorted by {', '.join(SORTS)}, not by {self.sort!r}.")
         if self.limit < 1 or self.offset < 0 or self.limit + self.offset > DEEPEST:
             raise QueryError(f"A search returns from 1 to {DEEPEST} hits: change limit or offset.")
 
@@ -122,9 +138,26 @@ class Query:
         """The parts that are pictures."""
         return tuple(part for part in self.parts if part.image is not None)
 
+    @property
+    def key(self) -> str:
+        """What tells this question from another, whichever page of it is looked at."""
+        said = [(part.text, part.weight, _content(part.image)) for part in self.parts]
+        asked = (said, self.language, self.filters, sorted(self.weights.items()), self.fusion, self.sort)
+        return hashlib.sha256(repr(asked).encode()).hexdigest()
+
     def asked_of(self, field: str) -> tuple[Part, ...]:
         """The parts that are compared with the `image` or `caption` vectors: pictures with the former only."""
         return self.parts if field == "image" else tuple(part for part in self.parts if part.text)
+
+
+def _content(image: Given | None) -> str:
+    if isinstance(image, Crop):
+        return f"{image.box} of {_content(image.image)}"
+    if isinstance(image, bytes):
+        return hashing.content_hash(image)
+    if isinstance(image, Asset):
+        return f"asset {image.pk}"
+    return image.vector.tobytes().hex() if isinstance(image, Picture) else repr(image)
 
 
 def several(tags: Iterable[str]) -> tuple[str, ...]:

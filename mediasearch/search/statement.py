@@ -8,40 +8,24 @@ partial index applies. The vectors are bound once, and used as results of a subs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pgvector import HalfVector
 
 from mediasearch.conf import BOOSTS, SIGNALS
-from mediasearch.fulltext import RANK_WEIGHTS, TextQuery, Word
+from mediasearch.fulltext import TextQuery
 from mediasearch.models import Asset, Embedding, Generation
+from mediasearch.search import signals
 from mediasearch.search.fusion import STATISTICS, Fusion, K
+from mediasearch.search.signals import Boost, Sql, params
 from mediasearch.search.vectors import Vector
 
 ASSETS, EMBEDDINGS = Asset._meta.db_table, Embedding._meta.db_table
 VECTORS = ("image", "caption")
-STEM, PART = 0.6, 0.3
-"""What a word of the same stem counts, and a part of a longer word; a word by itself counts 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sql:
-    """SQL text with its parameters, in order."""
-
-    text: str
-    params: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Boost:
-    """What makes a picture count more whatever is asked."""
-
-    recency_days: float
-    """The age at which recency counts half."""
-    popular: float
-    """The popularity that counts half."""
+_BEST_FIRST = "score DESC, raw DESC, id"
+"""Beyond the best K all normalised scores may be 0: the weighted sum of those that were measured goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +41,17 @@ class Request:
     fusion: Fusion
     boost: Boost
     window: int
-    """K: how many of each signal's best are candidates of the `hnsw` plan, and set the scale of normalisation."""
+    """K: how many of each signal's best set the scale of normalisation, whichever page is asked for."""
     limit: int
     offset: int
+    order: str = ""
+    """SQL over an asset `a` that the best `deepest` are sorted by; "" for their scores."""
+    deepest: int = 1_000
+
+    @property
+    def reach(self) -> int:
+        """How many of each signal's best are candidates of the `hnsw` plan."""
+        return max(self.window, self.limit + self.offset, self.deepest if self.order else 0)
 
     def dimensions(self, field: str) -> int:
         assert self.generation is not None
@@ -67,7 +59,7 @@ class Request:
 
 
 def exact(request: Request, bound: int | None) -> Sql:
-    """Score the whole scope; with a `bound`, stop when it has more assets than that, and return nothing."""
+    """Score the whole scope; with a `bound`, stop when it has more assets than that, and rank none of them."""
     limit = Sql(" LIMIT %s", (bound + 1,)) if bound is not None else Sql("")
     scope = Sql(f"scope AS MATERIALIZED ({request.scope.text}{limit.text})", (*request.scope.params, *limit.params))
     enough = Sql(
@@ -85,6 +77,17 @@ def hnsw(request: Request) -> Sql:
         legs.append(_text_leg(request, request.text))
         names.append("text_leg")
     union = Sql(f"candidates AS ({' UNION '.join(f'SELECT id FROM {name}' for name in names)})")
+    return _ranked(request, [*legs, union], "NULL::bigint")
+
+
+def given(request: Request, ids: Sequence[int]) -> Sql:
+    """Score what legs of another store found, as far as it is in the scope, and the best of the text index."""
+    legs = [Sql("given_leg AS MATERIALIZED (SELECT unnest(%s::bigint[]) AS id)", (list(ids),))]
+    names = [f"given_leg WHERE id IN ({request.scope.text})"]
+    if request.text:
+        legs.append(_text_leg(request, request.text))
+        names.append("text_leg")
+    union = Sql(f"candidates AS ({' UNION '.join(f'SELECT id FROM {name}' for name in names)})", request.scope.params)
     return _ranked(request, [*legs, union], "NULL::bigint")
 
 
@@ -107,66 +110,35 @@ def _vector_leg(request: Request, field: str) -> Sql:
         f"{field}_leg AS MATERIALIZED (SELECT asset_id AS id FROM {EMBEDDINGS}"
         f" WHERE generation_id = {int(request.generation.pk)} AND asset_id IN ({request.scope.text})"
         f" AND {field} IS NOT NULL ORDER BY {_distance(request, field)} LIMIT %s)",
-        (*request.scope.params, request.window),
+        (*request.scope.params, request.reach),
     )
 
 
 def _text_leg(request: Request, text: TextQuery) -> Sql:
-    any_word, score = _any_word(text), _text_score(text)
+    any_word, score = signals.any_word(text), signals.text_score(text)
     return Sql(
         f"text_leg AS MATERIALIZED (SELECT a.id FROM {ASSETS} a"
         f" WHERE a.text_vector @@ {any_word.text} AND a.id IN ({request.scope.text})"
         f" ORDER BY {score.text} DESC, a.id LIMIT %s)",
-        (*any_word.params, *request.scope.params, *score.params, request.window),
+        (*any_word.params, *request.scope.params, *score.params, request.reach),
     )
-
-
-def _any_word(text: TextQuery) -> Sql:
-    return Sql(*text.any_word)
-
-
-def _text_score(text: TextQuery) -> Sql:
-    """The share of the question's words that match, squared, times a quality from ts_rank.
-
-    So one word of a long sentence is weak evidence, and all of a short question strong, whatever else there is.
-    """
-    counted = [_counted(word) for word in text.words]
-    quality = _quality(text)
-    return Sql(
-        f"(({' + '.join(part.text for part in counted)}) / {len(counted)}::float8) ^ 2 * {quality.text}",
-        (*_params(counted), *quality.params),
-    )
-
-
-def _counted(word: Word) -> Sql:
-    forms = [(word.exact, 1.0), (word.stem, STEM), (word.anywhere, PART)]
-    distinct = [form for place, form in enumerate(forms) if form[0] not in [other for other, _ in forms[:place]]]
-    cases = " ".join(f"WHEN a.text_vector @@ {sql} THEN {worth}" for (sql, _), worth in distinct)
-    return Sql(f"CASE {cases} ELSE 0 END", tuple(param for (_, params), _ in distinct for param in params))
-
-
-def _quality(text: TextQuery) -> Sql:
-    any_word = _any_word(text)
-    rank = f"ts_rank('{RANK_WEIGHTS}', a.text_vector, {any_word.text}, 1 | 32)"
-    return Sql(f"((1 + {rank}) / 2)::float8", any_word.params)
 
 
 def _ranked(request: Request, candidates: Sequence[Sql], scope_size: str) -> Sql:
-    parts = [*_asked(request), *candidates, _signals(request), *_best(request), _bounds(), _scores(request), _page()]
-    shown = ", ".join([*SIGNALS, *(f"{name}_norm" for name in (*SIGNALS, *BOOSTS))])
+    """Rank candidates. The first row tells of all of them; where there are no hits, it is the only one."""
+    parts = [*_asked(request), *candidates, _signals(request), *_best(request), _bounds(), _scores(request)]
+    parts += [_page(request), Sql("summary AS (SELECT count(*) AS total, count(image) AS encoded FROM scores)")]
+    shown = ", ".join(f"page.{name}" for name in (*SIGNALS, *(f"{name}_norm" for name in (*SIGNALS, *BOOSTS))))
     ranks = ", ".join(f"{signal}_best.place AS {signal}_rank" for signal in SIGNALS)
     joins = "".join(f" LEFT JOIN {signal}_best ON {signal}_best.id = page.id" for signal in SIGNALS)
+    words = signals.matched_words(request.text) if request.text else Sql("NULL::text[]")
     return Sql(
-        f"WITH {', '.join(part.text for part in parts)}"
-        f" SELECT page.id, score, {', '.join(f'page.{name.strip()}' for name in shown.split(','))}, {ranks},"
-        f" total, encoded, {scope_size} AS scope_size, {_is_active(request.generation)} AS is_active"
-        f" FROM page{joins} ORDER BY score DESC, page.id",
-        (*_params(parts), request.limit, request.offset),
+        f"WITH {', '.join(part.text for part in parts)} SELECT total, encoded, {scope_size} AS scope_size,"
+        f" {_is_active(request.generation)} AS is_active, page.id, page.score, {shown}, {ranks},"
+        f" {words.text} AS words FROM summary LEFT JOIN page ON true{joins} LEFT JOIN {ASSETS} a ON a.id = page.id"
+        " ORDER BY page.place",
+        (*params(parts), *words.params),
     )
-
-
-def _params(parts: Iterable[Sql]) -> tuple[Any, ...]:
-    return tuple(param for part in parts for param in part.params)
 
 
 def _is_active(generation: Generation | None) -> str:
@@ -180,50 +152,47 @@ def _is_active(generation: Generation | None) -> str:
 def _signals(request: Request) -> Sql:
     """Every signal of every candidate; text is 0 and not unknown where nothing matches."""
     columns: list[str] = []
-    params: list[Any] = []
+    given: list[Any] = []
     for field in VECTORS:
         asks = field in request.vectors
         columns.append(f"-({_distance(request, field, 'e.')}) AS {field}" if asks else f"NULL::float8 AS {field}")
     if request.text:
-        any_word, score, quality = _any_word(request.text), _text_score(request.text), _quality(request.text)
+        any_word, score = signals.any_word(request.text), signals.text_score(request.text)
+        quality = signals.quality(request.text)
         matches = f"CASE WHEN a.text_vector @@ {any_word.text} THEN"
         columns.append(f"{matches} {score.text} ELSE 0 END AS text, {matches} {quality.text} END AS quality")
-        params += [*any_word.params, *score.params, *any_word.params, *quality.params]
+        given += [*any_word.params, *score.params, *any_word.params, *quality.params]
     else:
         columns.append("NULL::float8 AS text, NULL::float8 AS quality")
     scale = f" / {K + 1}" if request.fusion.by_rank else ""  # As much as a first place.
-    for name, sql in _boosts(request.boost).items():
+    for name, sql in signals.boosts(request.boost).items():
         asks = request.weights[name] > 0
         columns.append(f"{sql.text + scale if asks else 'NULL::float8'} AS {name}_norm")
-        params += sql.params if asks else ()
+        given += sql.params if asks else ()
     generation = int(request.generation.pk) if request.generation else 0
     return Sql(
         f"signals AS MATERIALIZED (SELECT a.id, {', '.join(columns)} FROM candidates JOIN {ASSETS} a USING (id)"
         f" LEFT JOIN {EMBEDDINGS} e ON e.asset_id = a.id AND e.generation_id = {generation})",
-        tuple(params),
+        tuple(given),
     )
-
-
-def _boosts(boost: Boost) -> dict[str, Sql]:
-    """From 0 to 1, the same in every search: half at a set age, half at a set popularity."""
-    age = "greatest(0, extract(epoch FROM now() - coalesce(a.taken_at, a.created_at)) / 86400)::float8"
-    return {
-        "recency": Sql(f"(0.5 ^ least(1000, {age} / %s::float8))", (boost.recency_days,)),
-        "popularity": Sql("(a.popularity / (a.popularity + %s::float8))", (boost.popular,)),
-    }
 
 
 def _best(request: Request) -> list[Sql]:
     """The best K of each signal, with their places: what sets the scale, and what RRF counts."""
     return [
-        Sql(
-            f"{signal}_best AS MATERIALIZED (SELECT *, rank() OVER (ORDER BY {signal} DESC) AS place"
-            f" FROM (SELECT id, {signal} FROM signals WHERE {signal} {'> 0' if signal == 'text' else 'IS NOT NULL'}"
-            f" ORDER BY {signal} DESC, id LIMIT %s) AS best)",
-            (request.window,),
-        )
-        for signal in SIGNALS
+        _best_of("image", "IS NOT NULL", request.window),
+        _best_of("caption", "IS NOT NULL", request.window),
+        _best_of("text", "> 0", request.window, ", quality"),
     ]
+
+
+def _best_of(signal: str, present: str, number: int, also: str = "") -> Sql:
+    return Sql(
+        f"{signal}_best AS MATERIALIZED (SELECT *, rank() OVER (ORDER BY {signal} DESC) AS place"
+        f" FROM (SELECT id, {signal}{also} FROM signals WHERE {signal} {present}"
+        f" ORDER BY {signal} DESC, id LIMIT %s) AS best)",
+        (number,),
+    )
 
 
 def _bounds() -> Sql:
@@ -237,7 +206,7 @@ def _bounds() -> Sql:
     ]
     return Sql(
         f"bounds AS MATERIALIZED (SELECT {', '.join(columns)},"
-        " (SELECT max(quality) FROM signals) AS text_high, 0::float8 AS text_low)"
+        " (SELECT max(quality) FROM text_best) AS text_high, 0::float8 AS text_low)"
     )
 
 
@@ -265,16 +234,26 @@ def _scores(request: Request) -> Sql:
         **{name: f"coalesce({name}_norm, 0)" for name in BOOSTS},
     }
     total = " + ".join(f"%s::float8 * {standing_in[name]}" for name in (*SIGNALS, *BOOSTS))
+    raw = " + ".join(f"%s::float8 * {standing_in[name].replace('_norm', '')}" for name in SIGNALS)
     return Sql(
-        f"scores AS (SELECT *, {total} AS score FROM (SELECT *, {norms} FROM {source} CROSS JOIN bounds) AS normalised"
+        f"scores AS (SELECT *, {total} AS score, {raw} AS raw"
+        f" FROM (SELECT *, {norms} FROM {source} CROSS JOIN bounds) AS normalised"
         " WHERE image IS NOT NULL OR caption IS NOT NULL OR text > 0)",
-        tuple(request.weights[name] for name in (*SIGNALS, *BOOSTS)),
+        tuple(request.weights[name] for name in (*SIGNALS, *BOOSTS, *SIGNALS)),
     )
 
 
-def _page() -> Sql:
-    """The hits of one page. The limit and the offset are the statement's last parameters."""
+def _page(request: Request) -> Sql:
+    """The hits of one page, in their order; sorted otherwise than by relevance, the best `deepest` are."""
+    if not request.order:
+        return Sql(
+            f"page AS MATERIALIZED (SELECT *, row_number() OVER (ORDER BY {_BEST_FIRST}) AS place"
+            f" FROM (SELECT * FROM scores ORDER BY {_BEST_FIRST} LIMIT %s OFFSET %s) AS hits)",
+            (request.limit, request.offset),
+        )
     return Sql(
-        "page AS MATERIALIZED (SELECT *, count(*) OVER () AS total, count(image) OVER () AS encoded"
-        " FROM scores ORDER BY score DESC, id LIMIT %s OFFSET %s)"
+        f"page AS MATERIALIZED (SELECT best.*, row_number() OVER (ORDER BY {request.order}, best.id) AS place"
+        f" FROM (SELECT * FROM scores ORDER BY {_BEST_FIRST} LIMIT %s) AS best"
+        f" JOIN {ASSETS} a USING (id) ORDER BY {request.order}, best.id LIMIT %s OFFSET %s)",
+        (request.deepest, request.limit, request.offset),
     )

@@ -1,9 +1,11 @@
-"""The vector of words, or of an opened picture, from whoever encodes questions."""
+"""The vectors of words, or of an opened picture, from whoever encodes questions."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,39 +21,84 @@ logger = logging.getLogger(__name__)
 Vector = NDArray[np.float32]
 
 
+_TEXTS_AT_ONCE = 16
+"""So a search that waits behind a call for many texts waits for no more than these."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """Where the vectors of a field lie: who makes them, and how long they are."""
+
+    question: Question
+    fingerprint: str
+    dimensions: int
+
+    @classmethod
+    def of(cls, generation: Generation, field: str) -> _Space:
+        if field == "caption" and generation.caption_encoder is not None:
+            question = Question(generation.pk, "caption", generation.caption_encoder)
+            return cls(question, generation.caption_fingerprint, generation.caption_dimensions)
+        question = Question(generation.pk, "image", generation.encoder)
+        return cls(question, generation.fingerprint, generation.dimensions)
+
+    def name(self, text: str) -> str:
+        """The key under which the cache keeps the vector of a text."""
+        return cache.key(self.fingerprint, text)
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        encoder = backends.query_encoder()
+        return _sound(lambda: encoder.encode_texts(self.question, texts), (len(texts), self.dimensions))
+
+
 def of_words(text: str, generation: Generation, field: str) -> Vector:
     """Return the vector to compare with a generation's `image` or `caption` vectors. Raises EncoderUnavailable."""
-    if field == "caption" and generation.caption_encoder is not None:
-        question = Question(generation.pk, "caption", generation.caption_encoder)
-        fingerprint, dimensions = generation.caption_fingerprint, generation.caption_dimensions
-    else:
-        question = Question(generation.pk, "image", generation.encoder)
-        fingerprint, dimensions = generation.fingerprint, generation.dimensions
-    name = cache.key(fingerprint, text)
-    if (known := cache.get(name)) is not None:
+    space = _Space.of(generation, field)
+    if (known := cache.get(space.name(text))) is not None:
         return np.frombuffer(known, dtype=np.float32)
-    vector = _only(lambda: backends.query_encoder().encode_texts(question, [text]), dimensions)
-    cache.keep(name, vector.tobytes())
+    vector: Vector = space.encode([text])[0]
+    cache.keep(space.name(text), vector.tobytes())
     return vector
+
+
+def of_texts(texts: Collection[str], generation: Generation, field: str, seconds: float) -> dict[str, Vector]:
+    """Return the same for each of many texts that is known, and for as many others as there is time for, in order.
+
+    Raises EncoderUnavailable.
+    """
+    space = _Space.of(generation, field)
+    names = {text: space.name(text) for text in texts}
+    kept = cache.get_many(names.values())
+    found = {text: np.frombuffer(kept[name], dtype=np.float32) for text, name in names.items() if name in kept}
+    missing = [text for text in names if text not in found]
+    end = time.monotonic() + seconds
+    for start in range(0, len(missing), _TEXTS_AT_ONCE):
+        if time.monotonic() > end:
+            break
+        some = missing[start : start + _TEXTS_AT_ONCE]
+        made = dict(zip(some, space.encode(some), strict=True))
+        cache.keep_many({names[text]: vector.tobytes() for text, vector in made.items()})
+        found |= made
+    return found
 
 
 def of_image(image: Image.Image, generation: Generation) -> Vector:
     """Return the vector to compare with a generation's `image` vectors. Raises EncoderUnavailable."""
     question = Question(generation.pk, "image", generation.encoder)
-    return _only(lambda: backends.query_encoder().encode_images(question, [image]), generation.dimensions)
+    encoder = backends.query_encoder()
+    vector: Vector = _sound(lambda: encoder.encode_images(question, [image]), (1, generation.dimensions))[0]
+    return vector
 
 
-def _only(encode: Callable[[], NDArray[np.float32]], dimensions: int) -> Vector:
-    """Return the one vector that an encoder makes; whatever goes wrong in there is no visitor's fault."""
+def _sound(encode: Callable[[], NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the vectors that an encoder makes; whatever goes wrong in there is no visitor's fault."""
     try:
-        vectors: Vector = np.asarray(encode(), dtype=np.float32)
+        vectors: NDArray[np.float32] = np.asarray(encode(), dtype=np.float32)
     except Unavailable:
         raise
     except Exception as error:
         extra = {"event": "question-failed", "fault": type(error).__name__}
         logger.exception("A question could not be encoded.", extra=extra)
         raise EncoderUnavailable("The encoder failed on this question; the log says why.") from error
-    if vectors.shape != (1, dimensions) or not np.isfinite(vectors).all():
-        raise EncoderUnavailable(f"The encoder returned no vector of {dimensions} dimensions for this question.")
-    vector: Vector = vectors[0]
-    return vector
+    if vectors.shape != shape or not np.isfinite(vectors).all():
+        raise EncoderUnavailable(f"The encoder returned no vector of {shape[1]} dimensions for this question.")
+    return vectors

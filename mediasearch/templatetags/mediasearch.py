@@ -17,7 +17,12 @@ from mediasearch.sources.registry import source_of
 
 register = template.Library()
 
-SIGNALS: dict[str, Any] = {"image": _("Appearance"), "caption": _("Description"), "text": _("Words")}
+SIGNALS: dict[str, Any] = {
+    "image": _("Appearance"),
+    "caption": _("Description"),
+    "text": _("Words"),
+    "rerank": _("Second judgement"),
+}
 _BAR = 100.0
 _NARROWEST, _WIDEST = 0.9, 1.9
 

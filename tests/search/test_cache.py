@@ -56,3 +56,18 @@ def test_search__goes_on_without_its_cache(
     for question in ({"image": picture("red")}, {"text": "blue"}, {"text": "blue", "image": picture("red")}):
         assert mediasearch.search(**question)[0].asset == asset
     assert asked
+
+
+def test_get_many__what_was_kept() -> None:
+    cache.keep_many({"a": b"1", "b": b"2"})
+    assert cache.get_many(["a", "b", "c"]) == {"a": b"1", "b": b"2"}
+    assert cache.get("a") == b"1"
+
+
+def test_describe__goes_on_without_its_cache(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Any, asked: list[str]
+) -> None:
+    make_asset("red", title="red", tags=["a red car"])
+    index_all()
+    assert {each.text for each in mediasearch.describe(picture("red"))} == {"red", "a red car"}
+    assert asked

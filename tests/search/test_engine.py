@@ -14,7 +14,7 @@ from mediasearch.exceptions import EncoderUnavailable, ImproperlySet, QueryError
 from mediasearch.features.local import Local
 from mediasearch.indexing import generations
 from mediasearch.models import Asset, Generation
-from mediasearch.search import engine
+from mediasearch.search import answering
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
@@ -309,7 +309,7 @@ def test_search__timings_are_in_milliseconds(library: dict[str, Asset]) -> None:
 @pytest.fixture
 def change_model(library: dict[str, Asset], index_all: Index, monkeypatch: pytest.MonkeyPatch) -> Changes:
     """Have the model changed, and what it replaces deleted, each time that a search has just encoded its question."""
-    encode = engine.encode
+    encode = answering.encode
     changes: Changes = []
 
     def changed_meanwhile(query: Any, generation: Generation) -> Any:
@@ -322,7 +322,7 @@ def change_model(library: dict[str, Asset], index_all: Index, monkeypatch: pytes
             Generation.objects.filter(pk=generation.pk).delete()
         return vectors
 
-    monkeypatch.setattr(engine, "encode", changed_meanwhile)
+    monkeypatch.setattr(answering, "encode", changed_meanwhile)
     return changes
 
 
@@ -346,4 +346,4 @@ def test_search__starts_again_where_the_model_was_changed_meanwhile(
 def test_search__does_not_start_again_for_ever(change_model: Changes) -> None:
     change_model.extend(other_model(str(number)) for number in range(10))
     assert len(mediasearch.search("red", weights={"image": 1})) == 0
-    assert len(change_model) == 10 - engine._TRIES
+    assert len(change_model) == 10 - answering._TRIES

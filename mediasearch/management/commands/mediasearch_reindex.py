@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from mediasearch import conf
 from mediasearch.conf import Spec
 from mediasearch.exceptions import MediaSearchError, NotReady
-from mediasearch.indexing import doorbell, examination, generations
+from mediasearch.indexing import calibration, doorbell, generations, warming
 from mediasearch.management.progress import Progress, Steps
 from mediasearch.models import Generation, Job, Pause
 
@@ -98,11 +98,11 @@ class Command(BaseCommand):
         steps = Steps(self.stdout, quiet=quiet)  # type: ignore[arg-type]
         generations.build_indexes(generation, steps.show)
         steps.end()
-        if recall := examination.examine(generation):
+        if found := calibration.calibrate(generation):
             self.stdout.write(
-                f"Its index finds {recall.value:.1%} of the {recall.at} nearest (of {recall.sample} asked)."
+                f"Its index finds {found.recall:.1%} of the {calibration.AT} nearest, with ef_search {found.ef_search}."
             )
-        if not examination.warm_queries(generation):
+        if not warming.warm_queries(generation):
             self.stderr.write("No query worker answered; until one does, searches go by text alone.")
         while True:
             try:

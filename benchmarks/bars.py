@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-TIMES = (" s", " x")
+TIMES = (" s", " ms", " x")
 """The units of durations, and of how fast one thing is beside another."""
 
 

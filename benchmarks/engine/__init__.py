@@ -1,0 +1,1 @@
+"""The search engine beside the known recipes: recall against brute force, and time against what others do."""

@@ -1,0 +1,33 @@
+"""Is somebody there who encodes a generation's questions? Asked before it is activated."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from mediasearch import conf
+from mediasearch.exceptions import Unavailable
+from mediasearch.features.base import Question
+from mediasearch.models import Generation
+
+logger = logging.getLogger(__name__)
+_QUERY_SECONDS = 60.0
+
+
+def warm_queries(generation: Generation, seconds: float = _QUERY_SECONDS) -> bool:
+    """Have whoever encodes questions load a generation's model before searches need it; return whether it answered."""
+    encoder = conf.settings().query_encoder.load()
+    questions = [Question(generation.pk, "image", generation.encoder)]
+    if generation.caption_encoder is not None:
+        questions.append(Question(generation.pk, "caption", generation.caption_encoder))
+    end = time.monotonic() + seconds
+    while questions:
+        try:
+            encoder.encode_texts(questions[0], ["a picture"])
+            questions.pop(0)
+        except Unavailable as fault:
+            if time.monotonic() > end:
+                logger.warning("Nobody encodes questions for generation %s: %s", generation.pk, fault)
+                return False
+            time.sleep(1.0)
+    return True
