@@ -330,6 +330,21 @@ def test_look__no_crop_of_an_asset_that_may_not_be_seen(
         pictures.look(pictures.take(itself, visible), active_generation)
 
 
+def test_search__a_crop_of_an_asset_is_for_those_who_may_see_it(halves: Asset, index_all: Index) -> None:
+    index_all()
+    crop = Crop(halves, RIGHT)
+    for user in (None, User.objects.create_user("other")):
+        with pytest.raises(QueryError, match="may not see"):
+            list(mediasearch.search(image=crop, user=user))
+    Asset.objects.filter(pk=halves.pk).update(is_public=True)
+    found = titles(mediasearch.search(image=crop))
+    assert found[0] == "white"
+    assert "halves" in found  # It is compared as a whole, and is a hit like any other.
+    Asset.objects.filter(pk=halves.pk).update(is_public=False)
+    scope = Asset.objects.exclude(pk=halves.pk)  # Whoever passes one has seen to what may be seen.
+    assert titles(mediasearch.search(image=crop, scope=scope))[0] == "white"
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "sentence"),
     [
