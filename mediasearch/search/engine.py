@@ -65,7 +65,7 @@ def search(
         parts=_parts(text, image, visible if scope is None else Asset.objects.all()),
         language=language,
         filters=Filters(category, several(tags), after, before),
-        weights=conf.settings().weights if weights is None else conf.weights(weights, "weights"),
+        weights=conf.settings().weights if weights is None else conf.weights(weights, "weights", QueryError),
         fusion=conf.settings().fusion if fusion is None else fusion,
         sort=sort,
         limit=limit,

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 import mediasearch
 from mediasearch import conf
-from mediasearch.exceptions import EncoderUnavailable, ImproperlySet, QueryError
+from mediasearch.exceptions import EncoderUnavailable, QueryError
 from mediasearch.features.local import Local
 from mediasearch.indexing import generations
 from mediasearch.models import Asset, Generation
@@ -123,7 +123,7 @@ def test_search__one_word_of_a_sentence_is_weak_evidence(library: dict[str, Asse
     [({"colour": 1}, "knows the signals"), ({"image": -1}, "0 or more"), ({}, "above 0"), ({"image": 0}, "above 0")],
 )
 def test_search__wrong_weights(weights: dict[str, float], error: str) -> None:
-    with pytest.raises(ImproperlySet, match=error):
+    with pytest.raises(QueryError, match=error):
         mediasearch.search("red", weights=weights)
 
 
