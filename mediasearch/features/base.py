@@ -95,7 +95,7 @@ class Inquiry:
     language: str = ""
     """ISO 639-1 code; "" where it is not known."""
     has_picture: bool = False
-    """Was a picture asked with? It then stands for what the hits should look like, and the words for the rest."""
+    """Was a picture asked with, too? Then the words are not all that the hits should be like."""
 
 
 @dataclass(frozen=True, slots=True)

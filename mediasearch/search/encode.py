@@ -84,7 +84,7 @@ def _sum(parts: Sequence[Vector]) -> Vector | None:
     """Return the sum, scaled to length 1; None where nothing remains of it."""
     total: Vector = parts[0] if len(parts) == 1 else np.sum(parts, axis=0, dtype=np.float32)
     length = float(np.linalg.norm(total))
-    if length < _NOTHING:
+    if length < _NOTHING * max(float(np.linalg.norm(part)) for part in parts):
         return None
     return total if abs(length - 1) < _UNIT else total / np.float32(length)
 

@@ -118,7 +118,10 @@ def test_search__what_cannot_be_asked(asked: Any, error: str) -> None:
 def test_encode__one_part_is_asked_as_it_is(library: dict[str, Asset], active_generation: Generation) -> None:
     alone = encode(Query(parts=(Part("red"),)), active_generation).image
     twice = encode(Query(parts=(Part("red", weight=2.0),)), active_generation).image
+    hardly = encode(Query(parts=(Part("red", weight=1e-5),)), active_generation).image
     assert alone is not None
     assert twice is not None
+    assert hardly is not None
     assert np.allclose(alone, twice)
+    assert np.allclose(alone, hardly)
     assert np.linalg.norm(twice) == pytest.approx(1.0, abs=1e-5)

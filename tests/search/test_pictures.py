@@ -60,9 +60,9 @@ def test_search__a_picture_of_the_library_comes_first_whatever_its_caption_says(
         assert hit.signals["image"].share == pytest.approx(1.0)
 
 
-def test_search__a_picture_replaces_the_words_for_its_signal_alone(library: dict[str, Asset]) -> None:
+def test_search__a_picture_and_words_are_each_found_by_their_signals(library: dict[str, Asset]) -> None:
     hits = {hit.asset.title: hit for hit in mediasearch.search("purple", image=picture("red"))}
-    assert hits["red"].signals["image"].rank == 1  # By the picture,
+    assert hits["red"].signals["image"].rank == 1  # By the picture, to which the words were added,
     assert hits["green"].signals["caption"].rank == 1  # and these two by the words.
     assert hits["green"].signals["text"].rank == 1
     assert next(iter(hits)) == "green"
