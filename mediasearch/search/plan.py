@@ -45,12 +45,19 @@ class Answer:
     """Assets of the scope, where the plan looked at all of them."""
     is_active: bool
     """Was the generation still the active one?"""
+    is_whole: bool = True
+    """Was all scored that could be on the page?"""
     retried: bool = False
     """Did the indexes fall short, so that the whole scope was scored after all?"""
 
 
 def execute(request: Request, scope: QuerySet[Asset]) -> Answer:
     """Score the scope where it is small; else ask the indexes, and where those fall short, the scope after all."""
+    answer = _execute(request, scope)
+    return answer if answer.is_whole else _execute(replace(request, all_scored=True), scope)
+
+
+def _execute(request: Request, scope: QuerySet[Asset]) -> Answer:
     using, bound = scope.db, conf.settings().exact_scope
     estimate = estimated(request.scope, using)
     if estimate < _SURE * bound:
@@ -92,7 +99,8 @@ def _run(sql: Sql, using: str, plan: str) -> Answer:
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     first = rows[0]
     found = rows if first["id"] is not None else []
-    return Answer(plan, found, first["total"], first["encoded"], first["scope_size"], first["is_active"])
+    facts = [first[name] for name in ("total", "encoded", "scope_size", "is_active", "is_whole")]
+    return Answer(plan, found, *facts)
 
 
 def _bound_once(sql: Sql) -> tuple[str, dict[str, Any]]:
