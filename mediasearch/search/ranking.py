@@ -83,10 +83,12 @@ def _signals(request: Request) -> Sql:
 
 def _best(signal: str, number: int) -> Sql:
     """The best K of a signal, with their places: what sets the scale, and what RRF counts."""
-    also = ", quality" if signal == "text" else ""
+    source = (
+        "id, text, quality FROM texts" if signal == "text" else f"id, {signal} FROM near WHERE {signal} IS NOT NULL"
+    )
     return Sql(
         f"{signal}_best AS MATERIALIZED (SELECT *, rank() OVER (ORDER BY {signal} DESC) AS place"
-        f" FROM (SELECT id, {signal}{also} FROM signals WHERE {signal} IS NOT NULL"
+        f" FROM (SELECT {source}"
         f" ORDER BY {signal} DESC, id LIMIT %s) AS best)",
         (number,),
     )
@@ -157,18 +159,23 @@ def _ceiling(request: Request, asked: Sequence[str]) -> str:
     vectors = request.weights["image"] + request.weights["caption"]
     return (
         f"(SELECT {float(vectors)!r}::float8 * coalesce(greatest(image_norm, caption_norm), 0)"
-        f" + {_weight(request, 'text')} * coalesce(text_norm, 0) FROM (SELECT {_norms(request, asked)} FROM {source}) AS n)"
+        f" + {_weight(request, 'text')} * coalesce(text_norm, 0) FROM (SELECT {_norms(request, asked)}"
+        f" FROM {source}) AS n)"
     )
 
 
 def _summary(request: Request, asked: Sequence[str]) -> Sql:
     """How much was found, and whether all that belongs on the page was scored."""
-    counted = "(SELECT count(*) FROM signals) AS total, (SELECT count(image) FROM signals) AS encoded"
+    counted = "(SELECT count(*) AS total, count(image) AS encoded FROM signals) AS counted"
     if not request.is_narrow:
-        return Sql(f"summary AS (SELECT {counted}, true AS is_whole)")
+        return Sql(f"summary AS (SELECT total, encoded, true AS is_whole FROM {counted})")
     proven = f"count(*) FILTER (WHERE score > {_ceiling(request, asked)}) >= %s"
-    whole = f"(SELECT count(*) = (SELECT count(*) FROM signals) OR {proven} FROM scores)"
-    return Sql(f"summary AS (SELECT {counted}, {whole} AS is_whole)", (request.limit + request.offset,))
+    scored = f"(SELECT count(*) AS number, {proven} AS is_proven FROM scores) AS scored"
+    return Sql(
+        "summary AS (SELECT total, encoded, is_proven OR number = total AS is_whole"
+        f" FROM {counted} CROSS JOIN {scored})",
+        (request.limit + request.offset,),
+    )
 
 
 def _page(request: Request) -> Sql:

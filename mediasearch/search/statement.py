@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pgvector import HalfVector
-
 from mediasearch.conf import BOOSTS
 from mediasearch.fulltext import TextQuery
 from mediasearch.models import Asset, Embedding, Generation
-from mediasearch.search import ranking, signals
+from mediasearch.search import ranking, signals, vectors
 from mediasearch.search.fusion import Fusion
 from mediasearch.search.signals import Boost, Sql
 from mediasearch.search.vectors import Vector
@@ -105,8 +103,9 @@ def _asked(request: Request) -> list[Sql]:
     if not request.vectors:
         return []
     columns = ", ".join(f"%s::halfvec({request.dimensions(field)}) AS {field}" for field in request.vectors)
-    texts = {id(vector): str(HalfVector(vector).to_text()) for vector in request.vectors.values()}
-    bound = tuple(texts[id(vector)] for vector in request.vectors.values())
+    known = {vector.tobytes(): vector for vector in request.vectors.values()}  # Most often the same in both fields.
+    texts = {key: vectors.literal(vector) for key, vector in known.items()}
+    bound = tuple(texts[vector.tobytes()] for vector in request.vectors.values())
     return [Sql(f"asked AS MATERIALIZED (SELECT {columns})", bound)]
 
 
