@@ -29,6 +29,11 @@ class Fusion(ABC):
     statistics: ClassVar[tuple[str, ...]] = ()
     """What its SQL needs of the best K scores: the ends `high` and `low`, their `mean`, their sample `spread`."""
 
+    @property
+    def counts_all(self) -> bool:
+        """Does a score depend on how many others there are, and on what the worse of them are like?"""
+        return self.by_rank or "mean" in self.statistics
+
     @abstractmethod
     def norms(self, scores: Mapping[Key, float], signal: str = "image") -> dict[Key, float]:
         """Return the normalised scores of one list; what is not in it contributes nothing."""

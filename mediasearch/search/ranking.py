@@ -42,20 +42,26 @@ def ranked(request: Request, found: Sequence[Sql], scope_size: str) -> Sql:
     norms = [f"page.{name}_norm" for name in SIGNALS]
     boosts = [f"page.{name}_norm" if request.weights[name] else f"NULL::float8 AS {name}_norm" for name in BOOSTS]
     ranks = [
-        f"{signal}_best.place AS {signal}_rank" if signal in asked else f"NULL AS {signal}_rank" for signal in SIGNALS
+        f"(SELECT place FROM {signal}_best WHERE id = page.id) AS {signal}_rank"
+        if signal in asked
+        else f"NULL AS {signal}_rank"
+        for signal in SIGNALS
     ]
-    joins = "".join(f" LEFT JOIN {signal}_best ON {signal}_best.id = page.id" for signal in asked)
-    words = Sql("NULL::text[]")
-    if request.text:
-        words = signals.matched_words(request.text)
-        joins += f" LEFT JOIN {_ASSETS} a ON a.id = page.id"
+    words = _words(request)
     shown = ", ".join([*(f"page.{signal}" for signal in SIGNALS), *norms, *boosts, *ranks])
     return Sql(
         f"WITH {', '.join(part.text for part in parts)} SELECT summary.*, {scope_size} AS scope_size,"
         f" {_is_active(request.generation)} AS is_active, page.id, page.score, {shown}, {words.text} AS words"
-        f" FROM summary LEFT JOIN page ON true{joins} ORDER BY page.place",
+        " FROM summary LEFT JOIN page ON true ORDER BY page.place",
         (*params(parts), *words.params),
     )
+
+
+def _words(request: Request) -> Sql:
+    if request.text is None:
+        return Sql("NULL::text[]")
+    words = signals.matched_words(request.text)
+    return Sql(f"(SELECT {words.text} FROM {_ASSETS} a WHERE a.id = page.id)", words.params)
 
 
 def _asked(request: Request) -> tuple[str, ...]:
@@ -97,10 +103,10 @@ def _best(signal: str, number: int) -> Sql:
 def _bounds(request: Request, asked: Sequence[str]) -> Sql:
     """What the best K of each signal are like, and the least that it takes to be among them.
 
-    Of text the low end is nothing and the high end a whole match: its scale is fixed.
+    Of text the low end is nothing, and the high end a whole match of the best one's quality.
     """
     sql = {"high": "max({0})", "low": "min({0})", "mean": "avg({0})", "spread": "stddev_samp({0})"}
-    fixed = {"high": "max(quality)", "low": "0::float8"}
+    fixed = {"high": "max(quality) FILTER (WHERE place = 1)", "low": "0::float8"}
     sources = []
     for signal in asked:
         known = sql | fixed if signal == "text" else sql
@@ -153,7 +159,9 @@ def _weight(request: Request, name: str) -> str:
 
 def _ceiling(request: Request, asked: Sequence[str]) -> str:
     """The most that a match can get which is among the best K of no signal."""
-    least = [f"{signal}_least AS {signal}" for signal in asked]
+    least = [f"{signal}_least AS {signal}" for signal in asked if signal != "text"]
+    if request.text:
+        least.append(f"greatest(text_least, {request.few.missed if request.few else 0.0!r}::float8) AS text")
     places = [f"NULL::bigint AS {signal}_rank" for signal in asked if request.fusion.by_rank]
     source = f"(SELECT bounds.*, {', '.join([*least, *places])} FROM bounds) AS at_least"
     vectors = request.weights["image"] + request.weights["caption"]
@@ -171,9 +179,9 @@ def _summary(request: Request, asked: Sequence[str]) -> Sql:
         return Sql(f"summary AS (SELECT total, encoded, true AS is_whole FROM {counted})")
     proven = f"count(*) FILTER (WHERE score > {_ceiling(request, asked)}) >= %s"
     scored = f"(SELECT count(*) AS number, {proven} AS is_proven FROM scores) AS scored"
+    whole = "is_proven" if request.few else "is_proven OR number = total"
     return Sql(
-        "summary AS (SELECT total, encoded, is_proven OR number = total AS is_whole"
-        f" FROM {counted} CROSS JOIN {scored})",
+        f"summary AS (SELECT total, encoded, {whole} AS is_whole FROM {counted} CROSS JOIN {scored})",
         (request.limit + request.offset,),
     )
 

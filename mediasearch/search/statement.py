@@ -16,7 +16,8 @@ from mediasearch.fulltext import TextQuery
 from mediasearch.models import Asset, Embedding, Generation
 from mediasearch.search import ranking, signals, vectors
 from mediasearch.search.fusion import Fusion
-from mediasearch.search.signals import Boost, Sql
+from mediasearch.search.rarity import Few
+from mediasearch.search.signals import Boost, Sql, params
 from mediasearch.search.vectors import Vector
 
 ASSETS, EMBEDDINGS = Asset._meta.db_table, Embedding._meta.db_table
@@ -42,6 +43,8 @@ class Request:
     order: str = ""
     """SQL over an asset `a` that the best `deepest` are sorted by; "" for their scores."""
     deepest: int = 1_000
+    few: Few | None = None
+    """Which matches of the words the `hnsw` plan looks at; None for all."""
     all_scored: bool = False
     """Is every match to be scored, and not only those that are among the best K of a signal?"""
 
@@ -67,7 +70,7 @@ def exact(request: Request, bound: int | None) -> Sql:
     scope = Sql(f"scope AS MATERIALIZED ({request.scope.text}{limit.text})", (*request.scope.params, *limit.params))
     size = Sql("size AS MATERIALIZED (SELECT count(*) AS assets FROM scope)")
     small = Sql(" AND (SELECT assets FROM size) <= %s", (bound,)) if bound is not None else Sql("")
-    # An array of all ids takes one pass over the index of embeddings; a join takes one for each id, four times as long.
+    # An array of ids is looked up in one pass over the index, where a join starts from its root for each of them.
     near = _near(request, Sql(f"= ANY (ARRAY(SELECT id FROM scope)){small.text}", small.params))
     texts = _texts(request, Sql(f"IN (SELECT id FROM scope){small.text}", small.params))
     return ranking.ranked(request, [*_asked(request), scope, size, *near, *texts], "(SELECT assets FROM size)")
@@ -76,25 +79,26 @@ def exact(request: Request, bound: int | None) -> Sql:
 def hnsw(request: Request) -> Sql:
     """Look at the best of each signal's index. The settings of the scan are the caller's business."""
     legs = [_vector_leg(request, field) for field in request.vectors]
-    found = [f"SELECT * FROM {field}_leg" for field in request.vectors]
-    return _with_texts(request, legs, found, Sql(""))
+    return _with_texts(request, legs)
 
 
 def given(request: Request, ids: Sequence[int]) -> Sql:
     """Look at what legs of another store found, as far as it is in the scope, and at the best of the text index."""
-    ids_given = f"= ANY (%s::bigint[]) AND asset_id IN ({request.scope.text})"
-    found = _embeddings(request, Sql(ids_given, (list(ids), *request.scope.params)))
-    return _with_texts(request, [], [found.text], found)
+    found = f"= ANY (%s::bigint[]) AND asset_id IN ({request.scope.text})"
+    leg = _embeddings(request, Sql(found, (list(ids), *request.scope.params)))
+    return _with_texts(request, [Sql(f"given_leg AS MATERIALIZED ({leg.text})", leg.params)])
 
 
-def _with_texts(request: Request, legs: Sequence[Sql], found: list[str], given: Sql) -> Sql:
-    """Look at what was found by vectors, and at the vectors of what was found by its texts."""
-    texts = _texts(request, Sql(f"IN ({request.scope.text})", request.scope.params))
-    if texts and request.vectors:
+def _with_texts(request: Request, legs: Sequence[Sql]) -> Sql:
+    """Look at what was found by vectors and by texts: at what the others say of it, too."""
+    names = [leg.text.partition(" ")[0] for leg in legs]
+    texts = _texts(request, Sql(f"IN ({request.scope.text})", request.scope.params), names if request.few else ())
+    found = [f"SELECT * FROM {name}" for name in names]
+    if texts and legs:
         order = "ORDER BY text DESC, id LIMIT %s"
         texts.append(Sql(f"text_leg AS MATERIALIZED (SELECT id FROM texts {order})", (request.reach,)))
         found.append(_embeddings(request, Sql("= ANY (ARRAY(SELECT id FROM text_leg))")).text)
-    near = [Sql(f"near AS MATERIALIZED ({' UNION '.join(found)})", given.params)] if found else []
+    near = [Sql(f"near AS MATERIALIZED ({' UNION '.join(found)})")] if found else []
     return ranking.ranked(request, [*_asked(request), *legs, *texts, *near], "NULL::bigint")
 
 
@@ -145,17 +149,24 @@ def _vector_leg(request: Request, field: str) -> Sql:
     )
 
 
-def _texts(request: Request, ids: Sql) -> list[Sql]:
-    """What the texts say of all that have a word of the question; OFFSET keeps ts_rank from being computed twice."""
+def _texts(request: Request, ids: Sql, legs: Sequence[str] = ()) -> list[Sql]:
+    """What the texts say of all that have a word of the question, or of a few of them and all that `legs` found."""
     if not request.text:
         return []
-    any_word, coverage = signals.any_word(request.text), signals.coverage(request.text)
-    quality = signals.quality(request.text)
-    return [
-        Sql(
-            "texts AS MATERIALIZED (SELECT id, coverage ^ 2 * quality AS text, quality FROM ("
-            f"SELECT a.id, {coverage.text} AS coverage, {quality.text} AS quality FROM {ASSETS} a"
-            f" WHERE a.text_vector @@ {any_word.text} AND a.id {ids.text} OFFSET 0) AS found)",
-            (*coverage.params, *quality.params, *any_word.params, *ids.params),
-        )
-    ]
+    any_word = signals.any_word(request.text)
+    found = [_read(request.text, request.few.query if request.few else any_word, ids)]
+    if legs:
+        also = " UNION ALL ".join(f"SELECT id FROM {leg}" for leg in legs)
+        found.append(_read(request.text, any_word, Sql(f"= ANY (ARRAY({also}))")))
+    return [Sql(f"texts AS MATERIALIZED ({' UNION '.join(one.text for one in found)})", params(found))]
+
+
+def _read(text: TextQuery, matching: Sql, ids: Sql) -> Sql:
+    """Score matching texts; OFFSET keeps ts_rank from being computed twice."""
+    coverage, quality = signals.coverage(text), signals.quality(text)
+    return Sql(
+        f"SELECT id, coverage ^ 2 * quality AS text, quality FROM (SELECT a.id, {coverage.text} AS coverage,"
+        f" {quality.text} AS quality FROM {ASSETS} a WHERE a.text_vector @@ {matching.text} AND a.id {ids.text}"
+        " OFFSET 0) AS found",
+        (*coverage.params, *quality.params, *matching.params, *ids.params),
+    )
