@@ -90,16 +90,20 @@ def given(request: Request, ids: Sequence[int]) -> Sql:
 
 
 def _with_texts(request: Request, legs: Sequence[Sql]) -> Sql:
-    """Look at what was found by vectors and by texts: at what the others say of it, too."""
-    names = [leg.text.partition(" ")[0] for leg in legs]
+    """Look at what was found by vectors and by texts; each leg says how near its assets are in both fields."""
+    names = [_name(leg) for leg in legs]
     texts = _texts(request, Sql(f"IN ({request.scope.text})", request.scope.params), names if request.few else ())
-    found = [f"SELECT * FROM {name}" for name in names]
     if texts and legs:
-        order = "ORDER BY text DESC, id LIMIT %s"
-        texts.append(Sql(f"text_leg AS MATERIALIZED (SELECT id FROM texts {order})", (request.reach,)))
-        found.append(_embeddings(request, Sql("= ANY (ARRAY(SELECT id FROM text_leg))")).text)
-    near = [Sql(f"near AS MATERIALIZED ({' UNION '.join(found)})")] if found else []
+        best = Sql("= ANY (ARRAY(SELECT id FROM texts ORDER BY text DESC, id LIMIT %s))", (request.reach,))
+        leg = _embeddings(request, best)
+        texts.append(Sql(f"text_leg AS MATERIALIZED ({leg.text})", leg.params))
+        names.append("text_leg")
+    near = [Sql(f"near AS MATERIALIZED ({' UNION '.join(f'SELECT * FROM {name}' for name in names)})")] if legs else []
     return ranking.ranked(request, [*_asked(request), *legs, *texts, *near], "NULL::bigint")
+
+
+def _name(leg: Sql) -> str:
+    return leg.text.partition(" ")[0]
 
 
 def _asked(request: Request) -> list[Sql]:
