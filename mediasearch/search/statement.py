@@ -17,7 +17,7 @@ from mediasearch.models import Asset, Embedding, Generation
 from mediasearch.search import ranking, signals, vectors
 from mediasearch.search.fusion import Fusion
 from mediasearch.search.rarity import Few
-from mediasearch.search.signals import Boost, Sql, params
+from mediasearch.search.signals import Boost, Sql
 from mediasearch.search.vectors import Vector
 
 ASSETS, EMBEDDINGS = Asset._meta.db_table, Embedding._meta.db_table
@@ -67,8 +67,8 @@ class Request:
 def exact(request: Request, bound: int | None) -> Sql:
     """Look at the whole scope; with a `bound`, stop when it has more assets than that, and rank none of them."""
     limit = Sql(" LIMIT %s", (bound + 1,)) if bound is not None else Sql("")
-    scope = Sql(f"scope AS MATERIALIZED ({request.scope.text}{limit.text})", (*request.scope.params, *limit.params))
-    size = Sql("size AS MATERIALIZED (SELECT count(*) AS assets FROM scope)")
+    scope = _cte("scope", Sql(f"{request.scope.text}{limit.text}", (*request.scope.params, *limit.params)))
+    size = _cte("size", Sql("SELECT count(*) AS assets FROM scope"))
     small = Sql(" AND (SELECT assets FROM size) <= %s", (bound,)) if bound is not None else Sql("")
     # An array of ids is looked up in one pass over the index, where a join starts from its root for each of them.
     near = _near(request, Sql(f"= ANY (ARRAY(SELECT id FROM scope)){small.text}", small.params))
@@ -86,20 +86,28 @@ def given(request: Request, ids: Sequence[int]) -> Sql:
     """Look at what legs of another store found, as far as it is in the scope, and at the best of the text index."""
     found = f"= ANY (%s::bigint[]) AND asset_id IN ({request.scope.text})"
     leg = _embeddings(request, Sql(found, (list(ids), *request.scope.params)))
-    return _with_texts(request, [Sql(f"given_leg AS MATERIALIZED ({leg.text})", leg.params)])
+    return _with_texts(request, [_cte("given_leg", leg)])
 
 
 def _with_texts(request: Request, legs: Sequence[Sql]) -> Sql:
     """Look at what was found by vectors and by texts; each leg says how near its assets are in both fields."""
     names = [_name(leg) for leg in legs]
-    texts = _texts(request, Sql(f"IN ({request.scope.text})", request.scope.params), names if request.few else ())
-    if texts and legs:
-        best = Sql("= ANY (ARRAY(SELECT id FROM texts ORDER BY text DESC, id LIMIT %s))", (request.reach,))
-        leg = _embeddings(request, best)
-        texts.append(Sql(f"text_leg AS MATERIALIZED ({leg.text})", leg.params))
-        names.append("text_leg")
-    near = [Sql(f"near AS MATERIALIZED ({' UNION '.join(f'SELECT * FROM {name}' for name in names)})")] if legs else []
-    return ranking.ranked(request, [*_asked(request), *legs, *texts, *near], "NULL::bigint")
+    parts = [*_asked(request), *legs]
+    inside = Sql(f"IN ({request.scope.text})", request.scope.params)
+    if request.text and request.few:
+        parts.append(_cte("few", _read(request.text, request.few.query, inside)))
+        parts += _text_leg(request, "few", names)
+        parts.append(_cte("texts", _completed(request.text, names)))
+    elif request.text:
+        parts += [*_texts(request, inside), *_text_leg(request, "texts", names)]
+    if legs:
+        near = [*names, "text_leg"] if request.text else names
+        parts.append(_cte("near", Sql(" UNION ".join(f"SELECT * FROM {name}" for name in near))))
+    return ranking.ranked(request, parts, "NULL::bigint")
+
+
+def _cte(name: str, sql: Sql) -> Sql:
+    return Sql(f"{name} AS MATERIALIZED ({sql.text})", sql.params)
 
 
 def _name(leg: Sql) -> str:
@@ -114,7 +122,7 @@ def _asked(request: Request) -> list[Sql]:
     known = {vector.tobytes(): vector for vector in request.vectors.values()}  # Most often the same in both fields.
     texts = {key: vectors.literal(vector) for key, vector in known.items()}
     bound = tuple(texts[vector.tobytes()] for vector in request.vectors.values())
-    return [Sql(f"asked AS MATERIALIZED (SELECT {columns})", bound)]
+    return [_cte("asked", Sql(f"SELECT {columns}", bound))]
 
 
 def _distance(request: Request, field: str) -> str:
@@ -141,28 +149,37 @@ def _embeddings(request: Request, ids: Sql) -> Sql:
 def _near(request: Request, ids: Sql) -> list[Sql]:
     if not request.vectors:
         return []
-    found = _embeddings(request, ids)
-    return [Sql(f"near AS MATERIALIZED ({found.text})", found.params)]
+    return [_cte("near", _embeddings(request, ids))]
 
 
 def _vector_leg(request: Request, field: str) -> Sql:
-    nearest = f"{field} IS NOT NULL ORDER BY {_distance(request, field)} LIMIT %s"
-    return Sql(
-        f"{field}_leg AS MATERIALIZED ({_compared(request)} AND asset_id IN ({request.scope.text}) AND {nearest})",
-        (*request.scope.params, request.reach),
-    )
+    inside = f"{field} IS NOT NULL AND asset_id IN ({request.scope.text})"
+    nearest = f"{_compared(request)} AND {inside} ORDER BY {_distance(request, field)} LIMIT %s"
+    return _cte(f"{field}_leg", Sql(nearest, (*request.scope.params, request.reach)))
 
 
-def _texts(request: Request, ids: Sql, legs: Sequence[str] = ()) -> list[Sql]:
-    """What the texts say of all that have a word of the question, or of a few of them and all that `legs` found."""
+def _text_leg(request: Request, texts: str, others: Sequence[str]) -> list[Sql]:
+    """The embeddings of the best matches, where there are others to be compared with."""
+    if not others:
+        return []
+    best = Sql(f"= ANY (ARRAY(SELECT id FROM {texts} ORDER BY text DESC, id LIMIT %s))", (request.reach,))
+    return [_cte("text_leg", _embeddings(request, best))]
+
+
+def _texts(request: Request, ids: Sql) -> list[Sql]:
+    """What the texts say of all that have a word of the question."""
     if not request.text:
         return []
-    any_word = signals.any_word(request.text)
-    found = [_read(request.text, request.few.query if request.few else any_word, ids)]
-    if legs:
-        also = " UNION ALL ".join(f"SELECT id FROM {leg}" for leg in legs)
-        found.append(_read(request.text, any_word, Sql(f"= ANY (ARRAY({also}))")))
-    return [Sql(f"texts AS MATERIALIZED ({' UNION '.join(one.text for one in found)})", params(found))]
+    return [_cte("texts", _read(request.text, signals.any_word(request.text), ids))]
+
+
+def _completed(text: TextQuery, legs: Sequence[str]) -> Sql:
+    """What the texts say of the few that were looked at, and of all that was found by vectors."""
+    if not legs:
+        return Sql("SELECT * FROM few")
+    found = " UNION ALL ".join(f"SELECT id FROM {leg}" for leg in legs)
+    others = _read(text, signals.any_word(text), Sql(f"= ANY (ARRAY({found}))"))
+    return Sql(f"SELECT * FROM few UNION {others.text}", others.params)
 
 
 def _read(text: TextQuery, matching: Sql, ids: Sql) -> Sql:
