@@ -115,14 +115,18 @@ def _name(leg: Sql) -> str:
 
 
 def _asked(request: Request) -> list[Sql]:
-    """The vectors of the question, bound once however often they are compared with."""
-    if not request.vectors:
+    """The vectors of the question, bound once however often they are compared with; both are most often the same."""
+    known = {vector.tobytes(): vector for vector in request.vectors.values()}
+    if not known:
         return []
-    columns = ", ".join(f"%s::halfvec({request.dimensions(field)}) AS {field}" for field in request.vectors)
-    known = {vector.tobytes(): vector for vector in request.vectors.values()}  # Most often the same in both fields.
-    texts = {key: vectors.literal(vector) for key, vector in known.items()}
-    bound = tuple(texts[vector.tobytes()] for vector in request.vectors.values())
-    return [_cte("asked", Sql(f"SELECT {columns}", bound))]
+    places = {key: place for place, key in enumerate(known)}
+    columns = [
+        f"v{places[vector.tobytes()]}::halfvec({request.dimensions(field)}) AS {field}"
+        for field, vector in request.vectors.items()
+    ]
+    bound = ", ".join(f"%s::halfvec AS v{place}" for place in places.values())
+    asked = f"SELECT {', '.join(columns)} FROM (SELECT {bound}) AS bound"
+    return [_cte("asked", Sql(asked, tuple(vectors.literal(vector) for vector in known.values())))]
 
 
 def _distance(request: Request, field: str) -> str:
