@@ -1,11 +1,11 @@
 """`python -m benchmarks.splits FOLDER`: do the signals together find more than the best of them alone?
 
 FOLDER is as for `benchmarks.parity`. The first caption of each photograph is stored and the others are asked, through
-`mediasearch.search`: with each signal alone, with the default weights, and with a grid of them. The photographs are
-split into halves 20 times: weights are chosen on one half (by R@1, ties by MRR) and measured on the other, beside the
-default weights and the signal that is best there. The library is always all of them; only the questions are split.
-The same is done with the captions of a random half of the photographs taken away, five times. Intervals are 95 %, by
-bootstrap over photographs. Exits 1 where the default weights find less than the best signal.
+`mediasearch.search`: with each signal alone, with the defaults, with a grid of weights, and with each fusion. The
+photographs are split into halves 20 times: weights are chosen on one half (by R@1, ties by MRR) and measured on the
+other, beside the defaults and the signal that is best there. The library is always all of them; only the questions are
+split. The same is done with the captions of a random half of the photographs taken away, five times. Intervals are
+95 %, by bootstrap over photographs. Exits 1 where the defaults find less than the best signal.
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ from numpy.typing import NDArray
 from benchmarks import site
 
 SPLITS, HALVES, SAMPLES, DEEPEST = 20, 5, 10_000, 10
-ALONE = {signal: {signal: 1.0} for signal in ("image", "caption", "text")}
+ALONE = {signal: {"weights": {signal: 1.0}} for signal in ("image", "caption", "text")}
 GRID = {
-    f"1, {caption:g}, {text:g}": {"image": 1.0, "caption": caption, "text": text}
+    f"1, {caption:g}, {text:g}": {"weights": {"image": 1.0, "caption": caption, "text": text}}
     for caption, text in product((0.25, 0.5, 0.75, 1.0, 1.5), (1.0, 2.0, 3.0))
 }
+FUSIONS = {name: {"fusion": name} for name in ("dbsf", "arctan", "calibrated", "rrf")}
+ASKED: dict[str, dict[str, Any]] = {**ALONE, "default": {}, **GRID, **FUSIONS}
 Ranks = NDArray[np.float64]
 """The place of the right photograph from 1, infinite where it is not among the first; photographs x questions."""
 Found = dict[str, Ranks]
-"""Ranks by the weights that were asked with."""
+"""Ranks by how it was asked."""
 
 
 def main(folder: Path) -> int:
     site.set_up()
     from django.core.files.base import ContentFile
 
-    from mediasearch.indexing import generations
+    from mediasearch.indexing import calibration, generations
     from mediasearch.models import Asset
 
-    generations.ensure_active()
+    generation = generations.ensure_active()
     entries = json.loads((folder / "captions.json").read_text())
     captions = [entry["captions"] for entry in entries]
     assets = []
@@ -51,6 +53,7 @@ def main(folder: Path) -> int:
         assets.append(Asset.objects.create(file=ContentFile(data, name=entry["file"])))
 
     describe(assets, [photo[0] for photo in captions])
+    calibration.calibrate(generation)
     good = report("all captions", [ask_all(assets, captions)])
     halves = []
     for seed in range(HALVES):
@@ -72,22 +75,17 @@ def describe(assets: Iterable[Any], captions: Iterable[str]) -> None:
 
 
 def ask_all(assets: list[Any], captions: list[list[str]]) -> Found:
-    asked: dict[str, Mapping[str, float] | None] = {**ALONE, **GRID, "default": None}
-    return {
-        name: np.array(
-            [
-                [rank(asset.pk, words, weights) for words in photo[1:]]
-                for asset, photo in zip(assets, captions, strict=True)
-            ]
-        )
-        for name, weights in asked.items()
-    }
+    found: Found = {}
+    for name, asked in ASKED.items():
+        photos = zip(assets, captions, strict=True)
+        found[name] = np.array([[rank(asset.pk, words, asked) for words in photo[1:]] for asset, photo in photos])
+    return found
 
 
-def rank(wanted: int, words: str, weights: Mapping[str, float] | None) -> float:
+def rank(wanted: int, words: str, asked: Mapping[str, Any]) -> float:
     import mediasearch
 
-    found = [hit.asset.pk for hit in mediasearch.search(words, weights=weights, limit=DEEPEST)]
+    found = [hit.asset.pk for hit in mediasearch.search(words, limit=DEEPEST, **asked)]
     return found.index(wanted) + 1 if wanted in found else np.inf
 
 
@@ -95,9 +93,9 @@ def report(name: str, found: list[Found]) -> bool:
     """Print how the splits of one or several libraries went; return whether the default is as good as one signal."""
     photos = len(found[0]["default"])
     print(f"{name}: {found[0]['default'].size} questions about {photos} photographs")
-    for weights in (*ALONE, "default", *GRID):
-        first, mrr = np.mean([quality(each[weights], slice(None)) for each in found], axis=0)
-        print(f"  {weights}: R@1 {first:.3f}, MRR {mrr:.3f}")
+    for asked in ASKED:
+        first, mrr = np.mean([quality(each[asked], slice(None)) for each in found], axis=0)
+        print(f"  {asked}: R@1 {first:.3f}, MRR {mrr:.3f}")
 
     against: dict[str, list[Ranks]] = {"default": [], "chosen": []}
     measured: dict[str, list[float]] = {"default": [], "chosen": [], "best signal": []}
