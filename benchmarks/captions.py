@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import site
 
-WEIGHTS = [(1, 0, 0), (1, 0.5, 0), (1, 0.5, 1), (1, 0.5, 2), (1, 1, 2.5)]
+WEIGHTS = [(1, 0, 0), (1, 0.75, 0), (1, 0.75, 1), (1, 0.5, 2), (1, 0.75, 2), (1, 1, 2.5)]
 
 
 def main(folder: Path) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "Source",
     "Texts",
     "__version__",
+    "adescribe",
     "asearch",
     "describe",
     "register",
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from mediasearch.indexing.ledger import reindex, retry
     from mediasearch.search.addresses import Address
     from mediasearch.search.crops import Crop
-    from mediasearch.search.describe import describe
+    from mediasearch.search.describe import adescribe, describe
     from mediasearch.search.descriptions import Description, Descriptions
     from mediasearch.search.engine import asearch, search
     from mediasearch.search.query import Part
@@ -59,6 +60,7 @@ _HOMES = {
     "Results": "mediasearch.search.results",
     "Source": "mediasearch.sources.base",
     "Texts": "mediasearch.sources.base",
+    "adescribe": "mediasearch.search.describe",
     "asearch": "mediasearch.search.engine",
     "describe": "mediasearch.search.describe",
     "register": "mediasearch.sources.registry",

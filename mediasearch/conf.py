@@ -87,7 +87,7 @@ class Settings:
     reranker: Spec | None = None
     doorbell: str = "celery"
     weights: Mapping[str, float] = field(
-        default_factory=lambda: {"image": 1.0, "caption": 0.5, "text": 2.0, "recency": 0.0, "popularity": 0.0}
+        default_factory=lambda: {"image": 1.0, "caption": 0.75, "text": 2.0, "recency": 0.0, "popularity": 0.0}
     )
     fusion: str = "minmax"
     recency_days: float = 365.0

@@ -8,8 +8,9 @@ encoded when they are asked for, and then cached.
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.utils.translation import gettext
 
@@ -56,6 +57,17 @@ def describe(
     visible = registry.visible_to(user) if scope is None else scope
     asked = pictures.take(image, visible if scope is None else Asset.objects.all())
     return Descriptions(lambda: _run(asked, limit, _scope(asked, visible, own=own, vouched=scope is not None)))
+
+
+async def adescribe(*args: Any, **kwargs: Any) -> Descriptions:
+    """Describe as `describe` does, for coroutines: the descriptions have run when they are returned."""
+
+    def run() -> Descriptions:
+        described = describe(*args, **kwargs)
+        _ = described.told
+        return described
+
+    return await sync_to_async(run)()
 
 
 def _scope(asked: pictures.Asked, visible: QuerySet[Asset], *, own: bool, vouched: bool) -> QuerySet[Asset]:

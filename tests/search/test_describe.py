@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connections
 from django.utils import translation
 from PIL import Image
 
@@ -377,3 +380,26 @@ def test_describe__starts_again_where_the_model_was_changed_meanwhile(
     assert set(said(described)) == ENGLISH
     assert described.picture is not None
     assert described.picture.fingerprint == "new/16"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_adescribe__is_the_same_for_coroutines(library: Library) -> None:
+    async def ask() -> list[mediasearch.Description]:
+        try:
+            return list(await mediasearch.adescribe(picture("red"), limit=3, scope=Asset.objects.all()))
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    assert asyncio.run(ask()) == list(mediasearch.describe(picture("red"), limit=3))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_adescribe__has_run_when_it_returns(library: Library) -> None:
+    async def ask() -> None:
+        try:
+            with pytest.raises(PictureRefused):
+                await mediasearch.adescribe(b"no picture")
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    asyncio.run(ask())
