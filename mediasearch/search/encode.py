@@ -10,7 +10,7 @@ import numpy as np
 from django.utils.translation import gettext
 
 from mediasearch.exceptions import Unavailable
-from mediasearch.features import language
+from mediasearch.features import language, patience
 from mediasearch.models import Generation
 from mediasearch.search import pictures, vectors
 from mediasearch.search.pictures import Picture
@@ -39,13 +39,14 @@ class Vectors:
         return {name: vector for name, vector in both.items() if vector is not None}
 
 
+@patience.shared()
 def encode(query: Query, generation: Generation | None) -> Vectors:
     """Return the vectors for a query; a signal that can't be computed steps aside with a notice.
 
     Each field is asked with the weighted sum of its parts' unit vectors, scaled to length 1; a part that can't be
-    computed is left out, and a notice says why. Pictures are not compared
-    with captions: asked with one that is in the library, a search must find that one first, and nobody knows how well
-    its caption says what it shows. Raises PictureRefused.
+    computed is left out, and a notice says why. All parts together wait for the encoder no longer than one. Pictures
+    are not compared with captions: asked with one that is in the library, a search must find that one first, and nobody
+    knows how well its caption says what it shows. Raises PictureRefused.
     """
     fields = [name for name in VECTORS if query.weights[name] > 0 and query.asked_of(name)]
     if generation is None:
