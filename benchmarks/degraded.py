@@ -3,22 +3,24 @@
 A real query worker whose encoder raises, or hangs for 30 s; no query worker; the broker gone, with the cache in it; the
 broker accepting connections and answering none; then half of the vectors, and none. A hundred questions, each asked for
 the first time, in each of four ways: one after another; each as the first of a new process, which knows of no fault
-yet; eight at once; and through two processes of gunicorn, eight at once. Those about a picture besides go one by one.
+yet; by eight people, who begin at the same moment; and the same through two processes of gunicorn. Those about a
+picture besides go one by one.
 """
 
 from __future__ import annotations
 
 import io
 import itertools
+import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import unescape
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from PIL import Image
@@ -29,13 +31,14 @@ from benchmarks.faults.broker import _gone, _hanging
 from benchmarks.faults.site import Site, await_processes, running, until
 from benchmarks.site import percentile
 
-ASSETS, EACH, AT_ONCE, FIRST = 2_000, 100, 8, 24
+ASSETS, PAGE, EACH, AT_ONCE, FIRST = 2_000, 24, 100, 8, 24
 SHORT_EACH, SHORT_FIRST = 16, 4
-BAR, HANGS = 1.0, 30.0
+BAR, HANGS, LOOKS = 1.0, 30.0, 1.0
 WORDS = ("lamp", "tree", "harbour", "exit", "bridge", "market", "garden", "tower")
 NUMBERS = 100
 """That titles bear, beside two words; questions have one more that nobody bears, so that none was asked before."""
 ENCODER = {"BACKEND": "benchmarks.faults.troubled.Speechless"}
+T = TypeVar("T")
 _unheard = itertools.count(100_000)
 
 
@@ -59,6 +62,7 @@ def run(given: Given, bars: Bars) -> None:
         "broker hanging": _hanging,
     }
     with running("worker-query", "web", settings=settings) as site:
+        logging.disable()  # What is logged here is what this brings about.
         chance = random.Random(given.seed)
         _fill(chance)
         await_processes(site, "worker-query")
@@ -66,15 +70,16 @@ def run(given: Given, bars: Bars) -> None:
         _measure(bars, site, chance, "nothing wrong", each, first, _is_whole)
         for name, fault in faults.items():
             with fault(site):
-                _measure(bars, site, chance, name, each, first, _lacks_vectors)
+                _measure(bars, site, chance, name, each, first, _is_by_text)
             _await_well(bars, name)
         for share in (0.5, 0.0):
             uncovered = _uncover(share)
-            judge = _only_covered(uncovered)
-            _measure(bars, site, chance, f"{share:.0%} of the vectors", each, first, judge, text_only=not share)
+            judge = _covers(uncovered) if share else _is_by_text
+            _measure(bars, site, chance, f"{share:.0%} of the vectors", each, first, judge)
 
 
-Judge = Callable[[Any, Sequence[int]], str]
+Judge = Callable[[str, Any], str]
+"""Says what is wrong with a question's answer, afterwards."""
 
 
 def _measure(
@@ -85,14 +90,12 @@ def _measure(
     each: int,
     first: int,
     judge: Judge,
-    *,
-    text_only: bool = False,
 ) -> None:
     """Ask in every way, and hold what came of it to the bars."""
     ways: dict[str, Callable[[], Asked]] = {
         "one by one": lambda: _ask(_questions(chance, each), judge, 1),
         "first of a process": lambda: _ask(_questions(chance, first), judge, 1, anew=True),
-        f"{AT_ONCE} at once": lambda: _ask(_questions(chance, each), judge, AT_ONCE),
+        f"{AT_ONCE} people": lambda: _ask(_questions(chance, each), judge, AT_ONCE),
         "with a picture": lambda: _ask(_questions(chance, each), judge, 1, pictures=chance),
         "pages": lambda: _pages(site, _questions(chance, each), whole=judge is _is_whole),
     }
@@ -121,64 +124,73 @@ def _questions(chance: random.Random, number: int) -> list[str]:
 def _ask(
     questions: Sequence[str], judge: Judge, at_once: int, *, anew: bool = False, pictures: random.Random | None = None
 ) -> Asked:
-    import mediasearch
-    from mediasearch.models import Asset
-
-    asked, scope = Asked(), Asset.objects.all()
-
-    def ask(question: str) -> None:
+    def ask(question: str) -> tuple[float, Any]:
         if anew:
             _forget()
         image = _picture(pictures) if pictures else None
         began = time.monotonic()
-        outcome = mediasearch.search(question, scope=scope, image=image, limit=1_000).outcome
-        asked.seconds.append(time.monotonic() - began)
-        text = mediasearch.search(question, scope=scope, weights={"text": 1.0}, limit=1_000)
-        if wrong := judge(outcome, [hit.asset.pk for hit in text]):
-            asked.wrong.append(wrong)
+        outcome = _search(question, image=image)
+        return time.monotonic() - began, outcome
 
-    _all_at_once(ask, questions, at_once)
-    return asked
+    answers = _all_at_once(ask, questions, at_once)
+    wrong = [judge(question, outcome) for question, (_, outcome) in zip(questions, answers, strict=True)]
+    return Asked([seconds for seconds, _ in answers], list(filter(None, wrong)))
+
+
+def _search(question: str, among: Collection[int] | None = None, **more: Any) -> Any:
+    import mediasearch
+    from mediasearch.models import Asset
+
+    scope = Asset.objects.all() if among is None else Asset.objects.filter(pk__in=among)
+    return mediasearch.search(question, scope=scope, limit=more.pop("limit", PAGE), **more).outcome
+
+
+def _by_text(question: str) -> list[int]:
+    """Return what a search by text alone finds."""
+    return [hit.asset.pk for hit in _search(question, weights={"text": 1.0}, limit=1_000).hits]
 
 
 def _pages(site: Site, questions: Sequence[str], *, whole: bool) -> Asked:
     """Ask the search page, of a web server that has just started."""
-    import mediasearch
-
     site.supervisor.end("web")
     site.start("web")
     address = f"http://127.0.0.1:{site.port}/"
     until(lambda: _answers(address), 60.0)
-    asked = Asked()
 
-    def ask(question: str) -> None:
+    def ask(question: str) -> tuple[float, requests.Response]:
         began = time.monotonic()
         page = requests.get(address, {"q": question}, timeout=60.0)
-        asked.seconds.append(time.monotonic() - began)
+        return time.monotonic() - began, page
+
+    answers, asked = _all_at_once(ask, questions, AT_ONCE), Asked()
+    for question, (seconds, page) in zip(questions, answers, strict=True):
+        asked.seconds.append(seconds)
         said = unescape(page.text)
         if page.status_code != 200:
             asked.wrong.append(f"status {page.status_code}")
         if whole == ("did without some of its signals" in said):
             asked.wrong.append("a notice where nothing is wrong" if whole else "no notice")
-        titles = [hit.asset.title for hit in mediasearch.search(question, weights={"text": 1.0}, limit=24)]
-        shown = re.findall(r'<li class="ms-hit">.*?alt="(.*?)"', said, re.DOTALL)
-        if shown[:1] != titles[:1]:
-            asked.wrong.append(f"the page shows {shown[:1]} first, by text it is {titles[:1]}")
-
-    _all_at_once(ask, questions, AT_ONCE)
+        shown = [int(pk) for pk in re.findall(r'class="ms-card" href="/image/(\d+)/"', said)]
+        if not whole and set(shown[:1]) - set(_by_text(question)):
+            asked.wrong.append("the first on the page is none that text finds")
     return asked
 
 
-def _all_at_once(ask: Callable[[str], None], questions: Sequence[str], at_once: int) -> None:
+def _all_at_once(ask: Callable[[str], T], questions: Sequence[str], at_once: int) -> list[T]:
     from django.db import connections
 
     if at_once == 1:
-        for question in questions:
-            ask(question)
-        return
+        return [ask(question) for question in questions]
+
+    def ask_in_turn(number: int, question: str) -> T:
+        if number >= at_once:  # The first of each ask at the same moment; later on, people also look at what they got.
+            time.sleep(random.uniform(0.0, 2 * LOOKS))
+        return ask(question)
+
     with ThreadPoolExecutor(at_once) as people:
-        list(people.map(ask, questions))
+        answers = list(people.map(ask_in_turn, itertools.count(), questions))
         list(people.map(lambda _: connections.close_all(), range(at_once)))
+    return answers
 
 
 def _picture(chance: random.Random) -> bytes:
@@ -198,35 +210,32 @@ def _answers(address: str) -> bool:
 # What an answer has to be. Each returns what is wrong, or nothing.
 
 
-def _is_whole(outcome: Any, by_text: Sequence[int]) -> str:
+def _is_whole(question: str, outcome: Any) -> str:
     if outcome.notices:
         return f"{outcome.notices[0].signal} stepped aside: {outcome.notices[0].reason}"
     return "" if outcome.total == ASSETS else f"{outcome.total} of {ASSETS} found"
 
 
-def _lacks_vectors(outcome: Any, by_text: Sequence[int]) -> str:
-    return _names_both(outcome) or _is(by_text, outcome)
+def _is_by_text(question: str, outcome: Any) -> str:
+    by_text = _by_text(question)
+    shown = [hit.asset.pk for hit in outcome.hits]
+    right = shown == by_text[: len(shown)] and outcome.total == len(by_text) and len(shown) == min(PAGE, len(by_text))
+    return _names_both(outcome) or ("" if right else "other hits than text alone finds")
 
 
-def _only_covered(uncovered: set[int]) -> Judge:
-    """What is asked where some have no vectors: those of them that text finds are found, all the others, too."""
+def _covers(uncovered: set[int]) -> Judge:
+    """What is asked where some have no vectors: those of them that text finds are found, and all the others."""
 
-    def judge(outcome: Any, by_text: Sequence[int]) -> str:
+    def judge(question: str, outcome: Any) -> str:
         if outcome.uncoded != len(uncovered):
             return f"{outcome.uncoded} and not {len(uncovered)} are said to have no vectors"
-        if len(uncovered) == ASSETS:
-            return _names_both(outcome) or _is(by_text, outcome)
-        expected = [pk for pk in by_text if pk in uncovered]
-        found = [hit.asset.pk for hit in outcome.hits if hit.asset.pk in uncovered]
+        expected = {pk for pk in _by_text(question) if pk in uncovered}
+        found = {hit.asset.pk for hit in _search(question, limit=1_000, among=uncovered).hits}
         if outcome.total != ASSETS - len(uncovered) + len(expected):
             return "another total than those with vectors, and those that text finds"
-        return _names_both(outcome) or ("" if set(found) == set(expected) else "an uncovered picture is missing")
+        return _names_both(outcome) or ("" if found == expected else "an uncovered picture is missing")
 
     return judge
-
-
-def _is(by_text: Sequence[int], outcome: Any) -> str:
-    return "" if [hit.asset.pk for hit in outcome.hits] == list(by_text) else "other hits than text alone finds"
 
 
 def _names_both(outcome: Any) -> str:

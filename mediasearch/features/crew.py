@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -37,11 +37,9 @@ class Crew:
 
     def _work(self) -> None:
         while True:
-            try:
-                _do(*self._tasks.get_nowait())
-            except Empty:
+            if self._tasks.empty():
                 self._idle.release()
-                _do(*self._tasks.get())
+            _do(*self._tasks.get())
 
 
 def _do(future: Future[Any], task: Callable[[], Any]) -> None:

@@ -55,12 +55,18 @@ def encode(query: Query, generation: Generation | None) -> Vectors:
     found: dict[str, Vector] = {}
     notices: list[Notice] = []
     seen: list[Picture] = []
+    failed: dict[tuple[str, bool], Unavailable] = {}
     for name in fields:
+        own = name == "caption" and generation.caption_encoder is not None
         parts: list[Vector] = []
         for part in query.asked_of(name):
             try:
+                if fault := failed.get((part.text, own)):  # It was the same question to the same encoder.
+                    raise fault
                 parts.append(_part(part, name, query, generation, seen))
             except Unavailable as error:
+                if part.text:
+                    failed[part.text, own] = error
                 notices.append(Notice(name, str(error)))
         if parts and (total := _sum(parts)) is not None:
             found[name] = total
