@@ -67,12 +67,15 @@ def run(given: Given, bars: Bars) -> None:
         _fill(chance)
         await_processes(site, "worker-query")
         _await_well(bars, "at the start")
+        _renew_web(site, chance)
         _measure(bars, site, chance, "nothing wrong", each, first, _is_whole)
         for name, fault in faults.items():
+            _renew_web(site, chance)
             with fault(site):
                 _measure(bars, site, chance, name, each, first, _is_by_text)
             _await_well(bars, name)
         for share in (0.5, 0.0):
+            _renew_web(site, chance)
             uncovered = _uncover(share)
             judge = _covers(uncovered) if share else _is_by_text
             _measure(bars, site, chance, f"{share:.0%} of the vectors", each, first, judge)
@@ -151,11 +154,8 @@ def _by_text(question: str) -> list[int]:
 
 
 def _pages(site: Site, questions: Sequence[str], *, whole: bool) -> Asked:
-    """Ask the search page, of a web server that has just started."""
-    site.supervisor.end("web")
-    site.start("web")
+    """Ask the search page."""
     address = f"http://127.0.0.1:{site.port}/"
-    until(lambda: _answers(address), 60.0)
 
     def ask(question: str) -> tuple[float, requests.Response]:
         began = time.monotonic()
@@ -174,6 +174,15 @@ def _pages(site: Site, questions: Sequence[str], *, whole: bool) -> Asked:
         if not whole and set(shown[:1]) - set(_by_text(question)):
             asked.wrong.append("the first on the page is none that text finds")
     return asked
+
+
+def _renew_web(site: Site, chance: random.Random) -> None:
+    """Have web processes that know of no fault yet, and have answered some searches: the first ones load code."""
+    site.supervisor.end("web")
+    site.start("web")
+    address = f"http://127.0.0.1:{site.port}/"
+    until(lambda: _answers(address), 60.0)
+    _all_at_once(lambda question: requests.get(address, {"q": question}, timeout=60.0), _questions(chance, 24), AT_ONCE)
 
 
 def _all_at_once(ask: Callable[[str], T], questions: Sequence[str], at_once: int) -> list[T]:
