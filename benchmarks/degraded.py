@@ -100,7 +100,7 @@ def _measure(
         "first of a process": lambda: _ask(_questions(chance, first), judge, 1, anew=True),
         f"{AT_ONCE} people": lambda: _ask(_questions(chance, each), judge, AT_ONCE),
         "with a picture": lambda: _ask(_questions(chance, each), judge, 1, pictures=chance),
-        "pages": lambda: _pages(site, _questions(chance, each), whole=judge is _is_whole),
+        "pages": lambda: _pages(site, _questions(chance, each), judge),
     }
     for way, ask in ways.items():
         _forget()
@@ -153,7 +153,7 @@ def _by_text(question: str) -> list[int]:
     return [hit.asset.pk for hit in _search(question, weights={"text": 1.0}, limit=1_000).hits]
 
 
-def _pages(site: Site, questions: Sequence[str], *, whole: bool) -> Asked:
+def _pages(site: Site, questions: Sequence[str], judge: Judge) -> Asked:
     """Ask the search page."""
     address = f"http://127.0.0.1:{site.port}/"
 
@@ -168,11 +168,11 @@ def _pages(site: Site, questions: Sequence[str], *, whole: bool) -> Asked:
         said = unescape(page.text)
         if page.status_code != 200:
             asked.wrong.append(f"status {page.status_code}")
-        if whole == ("did without some of its signals" in said):
-            asked.wrong.append("a notice where nothing is wrong" if whole else "no notice")
+        if (judge is _is_whole) == ("did without some of its signals" in said):
+            asked.wrong.append("a notice where nothing is wrong, or none where something is")
         shown = [int(pk) for pk in re.findall(r'class="ms-card" href="/image/(\d+)/"', said)]
-        if not whole and set(shown[:1]) - set(_by_text(question)):
-            asked.wrong.append("the first on the page is none that text finds")
+        if judge is _is_by_text and shown != _by_text(question)[:PAGE]:
+            asked.wrong.append("the page shows others than text alone finds")
     return asked
 
 

@@ -100,8 +100,9 @@ class Remote(QueryEncoder):
         """Return the vectors, in a thread that is not waited for any more once it is `late`. Raises what they do."""
         import numpy as np
 
+        arguments = [question.generation, question.field, asked()]
         try:
-            answer = _answer(app, task, [question.generation, question.field, asked()], seconds)
+            answer = _answer(app, task, arguments, seconds)
         except Exception as error:  # Each transport and result backend of Celery's fails in its own way.
             if not late.is_set():
                 self._rest(task)
