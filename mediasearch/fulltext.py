@@ -94,11 +94,14 @@ def _words(term: lexemes.Term, configs: list[str]) -> list[Word]:
         return [Word(lexeme, *(_plain(lexeme),) * 3) for lexeme in term.lexemes]
     by_itself = _plain(whole, f":{BY_ITSELF}")
     stemmed = configs if whole.isalpha() else []
-    stems = " || ".join([by_itself[0], *("to_tsquery(%s::regconfig, %s)" for _ in stemmed)])
-    stem_params = (*by_itself[1], *(param for config in stemmed for param in (config, f"{whole}:{BY_ITSELF}")))
-    anywhere = _plain(whole)
+    stems = "".join(" || to_tsquery(%s::regconfig, %s)" for _ in stemmed)
+    stem_params = tuple(param for config in stemmed for param in (config, f"{whole}:{BY_ITSELF}"))
+    anywhere = _plain(whole)  # Also where it stands by itself; asked for twice, PostgreSQL would expect twice as many.
     whole_word = Word(
-        whole, by_itself, (f"({stems})", stem_params), (f"({stems} || {anywhere[0]})", (*stem_params, *anywhere[1]))
+        whole,
+        by_itself,
+        (f"({by_itself[0]}{stems})", (*by_itself[1], *stem_params)),
+        (f"({anywhere[0]}{stems})", (*anywhere[1], *stem_params)),
     )
     return [whole_word, *(Word(part, *(_plain(part),) * 3) for part in parts)]
 

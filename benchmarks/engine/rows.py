@@ -38,7 +38,7 @@ def recall(bench: Bench) -> None:
     mask = bench.truth.mask(narrowed.name, narrowed.scope)
     asked = bench.everywhere(narrowed)
     by_picture = bench.everywhere(narrowed, LEG, by_picture=True)
-    times = bench.compare({"words": asked.ask, "picture": by_picture.ask}, 100, rounds=1)
+    times = bench.compare({"words": asked.ask, "picture": by_picture.ask}, 100)
     words, picture = times["words"], times["picture"]
     fused = bench.keep("fused recall", bench.recall(words, partial(bench.best, narrowed=narrowed)))
     bench.bars.at_least("fused recall without a filter", fused, RECALL)

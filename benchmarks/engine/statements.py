@@ -17,7 +17,7 @@ from benchmarks.engine.rounds import Ran, clocked
 Given = tuple[Any, ...] | dict[str, Any]
 """Parameters, in order or by name."""
 Statement = tuple[str, Given]
-_RANKING = "candidates AS"
+_RANKING = "signals AS MATERIALIZED"
 """Only the statement that ranks has this in it."""
 _LEG = re.compile(r"(\w+_leg) AS MATERIALIZED \(")
 

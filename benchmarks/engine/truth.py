@@ -107,7 +107,8 @@ class Truth:
             inside = mask[texts.places]
             places, scores = texts.places[inside], texts.scores[inside]
             if len(places):
-                score[places] += weights["text"] * scores / texts.qualities[inside].max()
+                whole = texts.qualities[inside][scores >= scores.max() - _TIED].max()
+                score[places] += weights["text"] * scores / whole
                 known[places[scores > 0]] = True
         return best(np.where(known, score, -np.inf))
 

@@ -12,15 +12,13 @@ import math
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from mediasearch.exceptions import QueryError
 
 Key = TypeVar("Key", bound=Hashable)
 K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
-STATISTICS = ("high", "low", "mean", "spread")
-"""Of the best K scores of a signal: the ends, the mean and the sample standard deviation."""
 
 
 class Fusion(ABC):
@@ -28,6 +26,13 @@ class Fusion(ABC):
 
     by_rank = False
     """Does it look at ranks, and not at scores?"""
+    statistics: ClassVar[tuple[str, ...]] = ()
+    """What its SQL needs of the best K scores: the ends `high` and `low`, their `mean`, their sample `spread`."""
+
+    @property
+    def counts_all(self) -> bool:
+        """Does a score depend on how many others there are, and on what the worse of them are like?"""
+        return self.by_rank or "mean" in self.statistics
 
     @abstractmethod
     def norms(self, scores: Mapping[Key, float], signal: str = "image") -> dict[Key, float]:
@@ -49,6 +54,8 @@ class Fusion(ABC):
 class MinMax(Fusion):
     """(s - low) / (high - low): the worst of the best K is 0, the best is 1; where all are equal, 1."""
 
+    statistics = ("high", "low")
+
     def norms(self, scores: Mapping[Key, float], signal: str = "image") -> dict[Key, float]:
         low, high = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
         return {key: 1.0 if high == low else (score - low) / (high - low) for key, score in scores.items()}
@@ -62,6 +69,8 @@ class MinMax(Fusion):
 
 class DistributionBased(Fusion):
     """(s - (mean - 3 spread)) / (6 spread), not clamped; where all are equal, 0.5."""
+
+    statistics = ("mean", "spread")
 
     def norms(self, scores: Mapping[Key, float], signal: str = "image") -> dict[Key, float]:
         values = list(scores.values())

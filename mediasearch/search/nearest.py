@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import QuerySet
-from pgvector import HalfVector, Vector
+from pgvector import Vector
 
 from mediasearch import conf
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
@@ -99,12 +99,12 @@ def _exact(vector: vectors.Vector, field: str, generation: Generation, scope: _S
     return scope.rows(
         f"WITH near AS MATERIALIZED ({inner})"
         " SELECT asset_id, -distance FROM near ORDER BY distance, asset_id LIMIT %s",
-        (HalfVector(vector).to_text(), *scope.params, number),
+        (vectors.literal(vector), *scope.params, number),
     )
 
 
 def _by_index(vector: vectors.Vector, field: str, generation: Generation, scope: _Scope, number: int) -> list[Found]:
-    distance, literal = _distance(field, generation), HalfVector(vector).to_text()
+    distance, literal = _distance(field, generation), vectors.literal(vector)
     found = scope.rows(
         f"SELECT asset_id, -({distance}) FROM {_vectors(field, generation, scope)} ORDER BY {distance} LIMIT %s",
         (literal, *scope.params, literal, number),

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from django.db.models import QuerySet
 from mediasearch import conf
 from mediasearch.exceptions import Unavailable
 from mediasearch.models import Asset, Generation
-from mediasearch.search import legs, statement
+from mediasearch.search import legs, rarity, statement
 from mediasearch.search.scan import scanning
 from mediasearch.search.signals import Sql
 from mediasearch.search.statement import Request
@@ -45,6 +46,8 @@ class Answer:
     """Assets of the scope, where the plan looked at all of them."""
     is_active: bool
     """Was the generation still the active one?"""
+    is_whole: bool = True
+    """Was all scored that could be on the page?"""
     retried: bool = False
     """Did the indexes fall short, so that the whole scope was scored after all?"""
 
@@ -54,18 +57,31 @@ def execute(request: Request, scope: QuerySet[Asset]) -> Answer:
     using, bound = scope.db, conf.settings().exact_scope
     estimate = estimated(request.scope, using)
     if estimate < _SURE * bound:
-        answer = _run(statement.exact(request, bound), using, "exact")
+        answer = _whole(request, lambda asked: _run(statement.exact(asked, bound), using, "exact"))
         if answer.scope_size is not None and answer.scope_size <= bound:
             return answer
+    narrowed = request
+    if request.text and request.is_narrow and not request.fusion.counts_all:
+        narrowed = replace(request, few=rarity.few(request.text, using))
+    answer = _by_index(narrowed, scope, estimate)
+    if len(answer.rows) < request.limit:
+        every = replace(request, all_scored=True)
+        return replace(_run(statement.exact(every, None), using, "exact"), retried=True)
+    return answer
+
+
+def _whole(request: Request, run: Callable[[Request], Answer]) -> Answer:
+    """Return an answer for which all was scored that could be on the page: if need be, everything."""
+    answer = run(request)
+    return answer if answer.is_whole else run(replace(request, few=None, all_scored=True))
+
+
+def _by_index(request: Request, scope: QuerySet[Asset], estimate: float) -> Answer:
     ids = _found_elsewhere(request, scope)
     if ids is not None:
-        answer = _run(statement.given(request, ids), using, "legs")
-    else:
-        with scanning(_ef_search(request, estimate), using):
-            answer = _run(statement.hnsw(request), using, "hnsw")
-    if len(answer.rows) < request.limit:
-        return replace(_run(statement.exact(request, None), using, "exact"), retried=True)
-    return answer
+        return _whole(request, lambda asked: _run(statement.given(asked, ids), scope.db, "legs"))
+    with scanning(_ef_search(request, estimate), scope.db):
+        return _whole(request, lambda asked: _run(statement.hnsw(asked), scope.db, "hnsw"))
 
 
 def _found_elsewhere(request: Request, scope: QuerySet[Asset]) -> list[int] | None:
@@ -92,7 +108,8 @@ def _run(sql: Sql, using: str, plan: str) -> Answer:
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     first = rows[0]
     found = rows if first["id"] is not None else []
-    return Answer(plan, found, first["total"], first["encoded"], first["scope_size"], first["is_active"])
+    facts = [first[name] for name in ("total", "encoded", "scope_size", "is_active", "is_whole")]
+    return Answer(plan, found, *facts)
 
 
 def _bound_once(sql: Sql) -> tuple[str, dict[str, Any]]:

@@ -39,17 +39,13 @@ def any_word(text: TextQuery) -> Sql:
     return Sql(*text.any_word)
 
 
-def text_score(text: TextQuery) -> Sql:
-    """The share of the question's words that match, squared, times a quality from ts_rank.
+def coverage(text: TextQuery) -> Sql:
+    """The share of the question's words that match, from 0 to 1; squared and times a quality it is the text score.
 
     So one word of a long sentence is weak evidence, and all of a short question strong, whatever else there is.
     """
     counted = [_counted(word) for word in text.words]
-    worth = quality(text)
-    return Sql(
-        f"(({' + '.join(part.text for part in counted)}) / {len(counted)}::float8) ^ 2 * {worth.text}",
-        (*params(counted), *worth.params),
-    )
+    return Sql(f"(({' + '.join(part.text for part in counted)}) / {len(counted)}::float8)", params(counted))
 
 
 def _counted(word: Word, worths: tuple[Any, ...] = (1.0, STEM, PART), nothing: str = "0") -> Sql:
@@ -60,6 +56,7 @@ def _counted(word: Word, worths: tuple[Any, ...] = (1.0, STEM, PART), nothing: s
 
 
 def quality(text: TextQuery) -> Sql:
+    """How good the match is, from .5 to 1, by ts_rank."""
     anything = any_word(text)
     rank = f"ts_rank('{RANK_WEIGHTS}', a.text_vector, {anything.text}, 1 | 32)"
     return Sql(f"((1 + {rank}) / 2)::float8", anything.params)

@@ -1,7 +1,7 @@
-"""The one SQL statement that scores and ranks.
+"""The one SQL statement that finds, scores and ranks.
 
-Two plans differ only in where candidates come from: `exact` takes the whole scope, `hnsw` the best of each index.
-Either way every candidate is then scored on every signal, normalised over the best K of each, and summed with weights.
+Plans differ only in what they look at: `exact` at the whole scope, `hnsw` at the best of each index, `given` at what
+another store found. Each says what is near and what the texts say; `ranking` makes a page of that.
 Generation ids and dimensions are integers in the text: as parameters they would cost the planner its proof that the
 partial index applies. The vectors are bound once, and used as results of a subselect, which the index takes.
 """
@@ -10,22 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pgvector import HalfVector
-
-from mediasearch.conf import BOOSTS, SIGNALS
+from mediasearch.conf import BOOSTS
 from mediasearch.fulltext import TextQuery
 from mediasearch.models import Asset, Embedding, Generation
-from mediasearch.search import signals
-from mediasearch.search.fusion import STATISTICS, Fusion, K
-from mediasearch.search.signals import Boost, Sql, params
+from mediasearch.search import ranking, signals, vectors
+from mediasearch.search.fusion import Fusion
+from mediasearch.search.rarity import Few
+from mediasearch.search.signals import Boost, Sql
 from mediasearch.search.vectors import Vector
 
 ASSETS, EMBEDDINGS = Asset._meta.db_table, Embedding._meta.db_table
 VECTORS = ("image", "caption")
-_BEST_FIRST = "score DESC, raw DESC, id"
-"""Beyond the best K all normalised scores may be 0: the weighted sum of those that were measured goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +43,21 @@ class Request:
     order: str = ""
     """SQL over an asset `a` that the best `deepest` are sorted by; "" for their scores."""
     deepest: int = 1_000
+    few: Few | None = None
+    """Which matches of the words the `hnsw` plan looks at; None for all."""
+    all_scored: bool = False
+    """Is every match to be scored, and not only those that are among the best K of a signal?"""
 
     @property
     def reach(self) -> int:
-        """How many of each signal's best are candidates of the `hnsw` plan."""
+        """How many of each signal's best the `hnsw` plan looks at."""
         return max(self.window, self.limit + self.offset, self.deepest if self.order else 0)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Are the best K of each signal enough to rank? They nearly always are, and the statement says where not."""
+        boosted = any(self.weights[name] for name in BOOSTS)
+        return not (self.all_scored or boosted or self.reach > self.window)
 
     def dimensions(self, field: str) -> int:
         assert self.generation is not None
@@ -59,36 +65,53 @@ class Request:
 
 
 def exact(request: Request, bound: int | None) -> Sql:
-    """Score the whole scope; with a `bound`, stop when it has more assets than that, and rank none of them."""
+    """Look at the whole scope; with a `bound`, stop when it has more assets than that, and rank none of them."""
     limit = Sql(" LIMIT %s", (bound + 1,)) if bound is not None else Sql("")
-    scope = Sql(f"scope AS MATERIALIZED ({request.scope.text}{limit.text})", (*request.scope.params, *limit.params))
-    enough = Sql(
-        "candidates AS (SELECT id FROM scope" + (" WHERE (SELECT count(*) FROM scope) <= %s)" if limit.text else ")"),
-        (bound,) if limit.text else (),
-    )
-    return _ranked(request, [scope, enough], "(SELECT count(*) FROM scope)")
+    scope = _cte("scope", Sql(f"{request.scope.text}{limit.text}", (*request.scope.params, *limit.params)))
+    size = _cte("size", Sql("SELECT count(*) AS assets FROM scope"))
+    small = Sql(" AND (SELECT assets FROM size) <= %s", (bound,)) if bound is not None else Sql("")
+    # An array of ids is looked up in one pass over the index, where a join starts from its root for each of them.
+    near = _near(request, Sql(f"= ANY (ARRAY(SELECT id FROM scope)){small.text}", small.params))
+    texts = _texts(request, Sql(f"IN (SELECT id FROM scope){small.text}", small.params))
+    return ranking.ranked(request, [*_asked(request), scope, size, *near, *texts], "(SELECT assets FROM size)")
 
 
 def hnsw(request: Request) -> Sql:
-    """Score the best of each signal's index. The settings of the scan are the caller's business."""
+    """Look at the best of each signal's index. The settings of the scan are the caller's business."""
     legs = [_vector_leg(request, field) for field in request.vectors]
-    names = [f"{field}_leg" for field in request.vectors]
-    if request.text:
-        legs.append(_text_leg(request, request.text))
-        names.append("text_leg")
-    union = Sql(f"candidates AS ({' UNION '.join(f'SELECT id FROM {name}' for name in names)})")
-    return _ranked(request, [*legs, union], "NULL::bigint")
+    return _with_texts(request, legs)
 
 
 def given(request: Request, ids: Sequence[int]) -> Sql:
-    """Score what legs of another store found, as far as it is in the scope, and the best of the text index."""
-    legs = [Sql("given_leg AS MATERIALIZED (SELECT unnest(%s::bigint[]) AS id)", (list(ids),))]
-    names = [f"given_leg WHERE id IN ({request.scope.text})"]
-    if request.text:
-        legs.append(_text_leg(request, request.text))
-        names.append("text_leg")
-    union = Sql(f"candidates AS ({' UNION '.join(f'SELECT id FROM {name}' for name in names)})", request.scope.params)
-    return _ranked(request, [*legs, union], "NULL::bigint")
+    """Look at what legs of another store found, as far as it is in the scope, and at the best of the text index."""
+    found = f"= ANY (%s::bigint[]) AND asset_id IN ({request.scope.text})"
+    leg = _embeddings(request, Sql(found, (list(ids), *request.scope.params)))
+    return _with_texts(request, [_cte("given_leg", leg)])
+
+
+def _with_texts(request: Request, legs: Sequence[Sql]) -> Sql:
+    """Look at what was found by vectors and by texts; each leg says how near its assets are in both fields."""
+    names = [_name(leg) for leg in legs]
+    parts = [*_asked(request), *legs]
+    inside = Sql(f"IN ({request.scope.text})", request.scope.params)
+    if request.text and request.few:
+        parts.append(_cte("few", _read(request.text, request.few.query, inside)))
+        parts += _text_leg(request, "few", names)
+        parts.append(_cte("texts", _completed(request.text, names)))
+    elif request.text:
+        parts += [*_texts(request, inside), *_text_leg(request, "texts", names)]
+    if legs:
+        near = [*names, "text_leg"] if request.text else names
+        parts.append(_cte("near", Sql(" UNION ".join(f"SELECT * FROM {name}" for name in near))))
+    return ranking.ranked(request, parts, "NULL::bigint")
+
+
+def _cte(name: str, sql: Sql) -> Sql:
+    return Sql(f"{name} AS MATERIALIZED ({sql.text})", sql.params)
+
+
+def _name(leg: Sql) -> str:
+    return leg.text.partition(" ")[0]
 
 
 def _asked(request: Request) -> list[Sql]:
@@ -96,164 +119,75 @@ def _asked(request: Request) -> list[Sql]:
     if not request.vectors:
         return []
     columns = ", ".join(f"%s::halfvec({request.dimensions(field)}) AS {field}" for field in request.vectors)
-    bound = tuple(str(HalfVector(vector).to_text()) for vector in request.vectors.values())
-    return [Sql(f"asked AS MATERIALIZED (SELECT {columns})", bound)]
+    known = {vector.tobytes(): vector for vector in request.vectors.values()}  # Most often the same in both fields.
+    texts = {key: vectors.literal(vector) for key, vector in known.items()}
+    bound = tuple(texts[vector.tobytes()] for vector in request.vectors.values())
+    return [_cte("asked", Sql(f"SELECT {columns}", bound))]
 
 
-def _distance(request: Request, field: str, table: str = "") -> str:
-    return f"{table}{field}::halfvec({int(request.dimensions(field))}) <#> (SELECT {field} FROM asked)"
+def _distance(request: Request, field: str) -> str:
+    return f"{field}::halfvec({int(request.dimensions(field))}) <#> (SELECT {field} FROM asked)"
+
+
+def _compared(request: Request) -> str:
+    """What is read of an embedding: its asset, and how alike it is to the question in both fields."""
+    columns = [
+        f"-({_distance(request, field)}) AS {field}" if field in request.vectors else f"NULL::float8 AS {field}"
+        for field in VECTORS
+    ]
+    assert request.generation is not None
+    where = f"FROM {EMBEDDINGS} WHERE generation_id = {int(request.generation.pk)}"
+    return f"SELECT asset_id AS id, {', '.join(columns)} {where}"
+
+
+def _embeddings(request: Request, ids: Sql) -> Sql:
+    """The embeddings of assets that can be compared with the question."""
+    present = " OR ".join(f"{field} IS NOT NULL" for field in request.vectors)
+    return Sql(f"{_compared(request)} AND ({present}) AND asset_id {ids.text}", ids.params)
+
+
+def _near(request: Request, ids: Sql) -> list[Sql]:
+    if not request.vectors:
+        return []
+    return [_cte("near", _embeddings(request, ids))]
 
 
 def _vector_leg(request: Request, field: str) -> Sql:
-    assert request.generation is not None
+    inside = f"{field} IS NOT NULL AND asset_id IN ({request.scope.text})"
+    nearest = f"{_compared(request)} AND {inside} ORDER BY {_distance(request, field)} LIMIT %s"
+    return _cte(f"{field}_leg", Sql(nearest, (*request.scope.params, request.reach)))
+
+
+def _text_leg(request: Request, texts: str, others: Sequence[str]) -> list[Sql]:
+    """The embeddings of the best matches, where there are others to be compared with."""
+    if not others:
+        return []
+    best = Sql(f"= ANY (ARRAY(SELECT id FROM {texts} ORDER BY text DESC, id LIMIT %s))", (request.reach,))
+    return [_cte("text_leg", _embeddings(request, best))]
+
+
+def _texts(request: Request, ids: Sql) -> list[Sql]:
+    """What the texts say of all that have a word of the question."""
+    if not request.text:
+        return []
+    return [_cte("texts", _read(request.text, signals.any_word(request.text), ids))]
+
+
+def _completed(text: TextQuery, legs: Sequence[str]) -> Sql:
+    """What the texts say of the few that were looked at, and of all that was found by vectors."""
+    if not legs:
+        return Sql("SELECT * FROM few")
+    found = " UNION ALL ".join(f"SELECT id FROM {leg}" for leg in legs)
+    others = _read(text, signals.any_word(text), Sql(f"= ANY (ARRAY({found}))"))
+    return Sql(f"SELECT * FROM few UNION {others.text}", others.params)
+
+
+def _read(text: TextQuery, matching: Sql, ids: Sql) -> Sql:
+    """Score matching texts; OFFSET keeps ts_rank from being computed twice."""
+    coverage, quality = signals.coverage(text), signals.quality(text)
     return Sql(
-        f"{field}_leg AS MATERIALIZED (SELECT asset_id AS id FROM {EMBEDDINGS}"
-        f" WHERE generation_id = {int(request.generation.pk)} AND asset_id IN ({request.scope.text})"
-        f" AND {field} IS NOT NULL ORDER BY {_distance(request, field)} LIMIT %s)",
-        (*request.scope.params, request.reach),
-    )
-
-
-def _text_leg(request: Request, text: TextQuery) -> Sql:
-    any_word, score = signals.any_word(text), signals.text_score(text)
-    return Sql(
-        f"text_leg AS MATERIALIZED (SELECT a.id FROM {ASSETS} a"
-        f" WHERE a.text_vector @@ {any_word.text} AND a.id IN ({request.scope.text})"
-        f" ORDER BY {score.text} DESC, a.id LIMIT %s)",
-        (*any_word.params, *request.scope.params, *score.params, request.reach),
-    )
-
-
-def _ranked(request: Request, candidates: Sequence[Sql], scope_size: str) -> Sql:
-    """Rank candidates. The first row tells of all of them; where there are no hits, it is the only one."""
-    parts = [*_asked(request), *candidates, _signals(request), *_best(request), _bounds(), _scores(request)]
-    parts += [_page(request), Sql("summary AS (SELECT count(*) AS total, count(image) AS encoded FROM scores)")]
-    shown = ", ".join(f"page.{name}" for name in (*SIGNALS, *(f"{name}_norm" for name in (*SIGNALS, *BOOSTS))))
-    ranks = ", ".join(f"{signal}_best.place AS {signal}_rank" for signal in SIGNALS)
-    joins = "".join(f" LEFT JOIN {signal}_best ON {signal}_best.id = page.id" for signal in SIGNALS)
-    words = signals.matched_words(request.text) if request.text else Sql("NULL::text[]")
-    return Sql(
-        f"WITH {', '.join(part.text for part in parts)} SELECT total, encoded, {scope_size} AS scope_size,"
-        f" {_is_active(request.generation)} AS is_active, page.id, page.score, {shown}, {ranks},"
-        f" {words.text} AS words FROM summary LEFT JOIN page ON true{joins} LEFT JOIN {ASSETS} a ON a.id = page.id"
-        " ORDER BY page.place",
-        (*params(parts), *words.params),
-    )
-
-
-def _is_active(generation: Generation | None) -> str:
-    """Is the generation still the active one, in the same snapshot as its vectors? Else they may be being deleted."""
-    if generation is None:
-        return "true"
-    table = Generation._meta.db_table
-    return f"EXISTS (SELECT FROM {table} WHERE id = {int(generation.pk)} AND state = '{Generation.State.ACTIVE}')"
-
-
-def _signals(request: Request) -> Sql:
-    """Every signal of every candidate; text is 0 and not unknown where nothing matches."""
-    columns: list[str] = []
-    given: list[Any] = []
-    for field in VECTORS:
-        asks = field in request.vectors
-        columns.append(f"-({_distance(request, field, 'e.')}) AS {field}" if asks else f"NULL::float8 AS {field}")
-    if request.text:
-        any_word, score = signals.any_word(request.text), signals.text_score(request.text)
-        quality = signals.quality(request.text)
-        matches = f"CASE WHEN a.text_vector @@ {any_word.text} THEN"
-        columns.append(f"{matches} {score.text} ELSE 0 END AS text, {matches} {quality.text} END AS quality")
-        given += [*any_word.params, *score.params, *any_word.params, *quality.params]
-    else:
-        columns.append("NULL::float8 AS text, NULL::float8 AS quality")
-    scale = f" / {K + 1}" if request.fusion.by_rank else ""  # As much as a first place.
-    for name, sql in signals.boosts(request.boost).items():
-        asks = request.weights[name] > 0
-        columns.append(f"{sql.text + scale if asks else 'NULL::float8'} AS {name}_norm")
-        given += sql.params if asks else ()
-    generation = int(request.generation.pk) if request.generation else 0
-    return Sql(
-        f"signals AS MATERIALIZED (SELECT a.id, {', '.join(columns)} FROM candidates JOIN {ASSETS} a USING (id)"
-        f" LEFT JOIN {EMBEDDINGS} e ON e.asset_id = a.id AND e.generation_id = {generation})",
-        tuple(given),
-    )
-
-
-def _best(request: Request) -> list[Sql]:
-    """The best K of each signal, with their places: what sets the scale, and what RRF counts."""
-    return [
-        _best_of("image", "IS NOT NULL", request.window),
-        _best_of("caption", "IS NOT NULL", request.window),
-        _best_of("text", "> 0", request.window, ", quality"),
-    ]
-
-
-def _best_of(signal: str, present: str, number: int, also: str = "") -> Sql:
-    return Sql(
-        f"{signal}_best AS MATERIALIZED (SELECT *, rank() OVER (ORDER BY {signal} DESC) AS place"
-        f" FROM (SELECT id, {signal}{also} FROM signals WHERE {signal} {present}"
-        f" ORDER BY {signal} DESC, id LIMIT %s) AS best)",
-        (number,),
-    )
-
-
-def _bounds() -> Sql:
-    """What the best K are like. Of text the low end is nothing and the high end a whole match: its scale is fixed."""
-    sql = {"high": "max", "low": "min", "mean": "avg", "spread": "stddev_samp"}
-    columns = [
-        f"(SELECT {sql[name]}({signal}) FROM {signal}_best) AS {signal}_{name}"
-        for signal in SIGNALS
-        for name in STATISTICS
-        if signal != "text" or name in ("mean", "spread")
-    ]
-    return Sql(
-        f"bounds AS MATERIALIZED (SELECT {', '.join(columns)},"
-        " (SELECT max(quality) FROM text_best) AS text_high, 0::float8 AS text_low)"
-    )
-
-
-def _scores(request: Request) -> Sql:
-    """final = sum(weight * normalised score), over what has any evidence at all.
-
-    Where a picture lacks one of the two vectors, most often because nobody wrote a caption, the other stands in for
-    it. Counted as 0 instead, the lack would put every undescribed picture behind every described one: on 51 photos of
-    which half had captions, R@1 of the others fell from .65 to .00 (benchmarks/RESULTS.md).
-    """
-    norms = ", ".join(
-        f"CASE WHEN {signal} {'> 0' if signal == 'text' else 'IS NOT NULL'}"
-        f" THEN {request.fusion.sql(signal)} {'ELSE 0 ' if signal == 'text' else ''}END AS {signal}_norm"
-        for signal in SIGNALS
-    )
-    source = "signals"
-    if request.fusion.by_rank:
-        places = ", ".join(f"{signal}_best.place AS {signal}_rank" for signal in SIGNALS)
-        joins = "".join(f" LEFT JOIN {signal}_best ON {signal}_best.id = signals.id" for signal in SIGNALS)
-        source = f"(SELECT signals.*, {places} FROM signals{joins}) AS placed"
-    standing_in = {
-        "image": "coalesce(image_norm, caption_norm, 0)",
-        "caption": "coalesce(caption_norm, image_norm, 0)",
-        "text": "coalesce(text_norm, 0)",
-        **{name: f"coalesce({name}_norm, 0)" for name in BOOSTS},
-    }
-    total = " + ".join(f"%s::float8 * {standing_in[name]}" for name in (*SIGNALS, *BOOSTS))
-    raw = " + ".join(f"%s::float8 * {standing_in[name].replace('_norm', '')}" for name in SIGNALS)
-    return Sql(
-        f"scores AS (SELECT *, {total} AS score, {raw} AS raw"
-        f" FROM (SELECT *, {norms} FROM {source} CROSS JOIN bounds) AS normalised"
-        " WHERE image IS NOT NULL OR caption IS NOT NULL OR text > 0)",
-        tuple(request.weights[name] for name in (*SIGNALS, *BOOSTS, *SIGNALS)),
-    )
-
-
-def _page(request: Request) -> Sql:
-    """The hits of one page, in their order; sorted otherwise than by relevance, the best `deepest` are."""
-    if not request.order:
-        return Sql(
-            f"page AS MATERIALIZED (SELECT *, row_number() OVER (ORDER BY {_BEST_FIRST}) AS place"
-            f" FROM (SELECT * FROM scores ORDER BY {_BEST_FIRST} LIMIT %s OFFSET %s) AS hits)",
-            (request.limit, request.offset),
-        )
-    return Sql(
-        f"page AS MATERIALIZED (SELECT best.*, row_number() OVER (ORDER BY {request.order}, best.id) AS place"
-        f" FROM (SELECT * FROM scores ORDER BY {_BEST_FIRST} LIMIT %s) AS best"
-        f" JOIN {ASSETS} a USING (id) ORDER BY {request.order}, best.id LIMIT %s OFFSET %s)",
-        (request.deepest, request.limit, request.offset),
+        f"SELECT id, coverage ^ 2 * quality AS text, quality FROM (SELECT a.id, {coverage.text} AS coverage,"
+        f" {quality.text} AS quality FROM {ASSETS} a WHERE a.text_vector @@ {matching.text} AND a.id {ids.text}"
+        " OFFSET 0) AS found",
+        (*coverage.params, *quality.params, *matching.params, *ids.params),
     )

@@ -87,6 +87,11 @@ def of_texts(texts: Collection[str], generation: Generation, field: str, seconds
     return found
 
 
+def literal(vector: Vector) -> str:
+    """Return a vector as PostgreSQL reads a halfvec: five digits are enough for each half, and are read back as it."""
+    return f"[{','.join(['%.5g'] * len(vector))}]" % tuple(vector.astype(np.float16).tolist())
+
+
 def of_image(image: Image.Image, generation: Generation, keep: Keep) -> Vector:
     """Return the vector to compare with a generation's `image` vectors, and keep it. Raises EncoderUnavailable."""
     question = Question(generation.pk, "image", generation.encoder)

@@ -160,7 +160,9 @@ def _norms(name: str, scores: Mapping[int, float], how: str, qualities: Mapping[
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         mean = float(np.mean(values))
         return {pk: (s - mean + 3 * spread) / (6 * spread) if spread > 1e-9 else 0.5 for pk, s in scores.items()}
-    high, low = (max(qualities[pk] for pk in best), 0.0) if name == "text" else (max(values), min(values))
+    high, low = max(values), min(values)
+    if name == "text":
+        high, low = max(qualities[pk] for pk, score in best.items() if score > high - 1e-9), 0.0
     if math.isclose(high, low, abs_tol=1e-9):
         return dict.fromkeys(scores, 1.0)
     return {pk: max(0.0, (s - low) / (high - low)) for pk, s in scores.items()}
