@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,48 @@ def test_check_settings__a_cache_that_is_not_there(settings: Any) -> None:
     (message,) = found()
     assert (message.id, 'CACHES has no "absent"' in message.msg) == ("mediasearch.E001", True)
     assert checks.check_cache(None) == []
+
+
+def test_check_addresses__without_the_extra(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"FETCH_ADDRESSES": True}
+    assert found() == []
+    monkeypatch.setitem(sys.modules, "httpcore2", None)
+    (message,) = found()
+    assert message.id == "mediasearch.W011"
+    assert 'pip install "mediasearch[addresses]"' in str(message.hint)
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"FETCH_ADDRESSES": False}
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("broker", "options", "hint"),
+    [
+        ("redis://", {"worker_prefetch_multiplier": 0, "worker_disable_prefetch": True}, ""),
+        ("redis://", {"worker_prefetch_multiplier": 0}, "Set CELERY_WORKER_DISABLE_PREFETCH = True;"),
+        ("redis://", {}, "CELERY_WORKER_PREFETCH_MULTIPLIER = 0 and CELERY_WORKER_DISABLE_PREFETCH = True;"),
+        ("memory://", {}, "Set CELERY_WORKER_PREFETCH_MULTIPLIER = 1;"),
+        ("memory://", {"worker_prefetch_multiplier": 1}, ""),
+        ("redis://", {"task_always_eager": True}, ""),
+    ],
+)
+def test_check_prefetch(broker: str, options: dict[str, Any], hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery import Celery
+
+    app = Celery(broker=broker, set_as_current=False)
+    app.conf.update(options)
+    monkeypatch.setattr(checks, "current_app", app)
+    messages = checks.check_prefetch(None)
+    assert ids(messages) == (["mediasearch.W012"] if hint else [])
+    assert all(hint in str(message.hint) for message in messages)
+
+
+def test_check_prefetch__not_where_workers_do_without_celery(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery import Celery
+
+    monkeypatch.setattr(checks, "current_app", Celery(broker="redis://", set_as_current=False))
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"DOORBELL": "postgresql"}
+    assert checks.check_prefetch(None) == []
+
+
+def test_check_prefetch__the_demo_site_is_set_up_as_documented() -> None:
+    assert checks.check_prefetch(None) == []

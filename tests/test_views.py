@@ -123,10 +123,15 @@ def test_search__says_which_signals_stepped_aside(client: Client, make_asset: Ma
 def test_search__says_how_many_wait(
     client: Client, active_generation: Generation, make_asset: MakeAsset, index_all: IndexAll
 ) -> None:
-    make_asset("red", title="Fire engine")
+    for number in range(10):
+        make_asset("red", title=f"Fire engine {number}")
     index_all()
     make_asset("red", title="Just added")
     assert "1 picture is not fully indexed yet" in text_of(client.get(HOME, {"q": "red"}))
+    make_asset("red", title="Added, too")
+    said = text_of(client.get(HOME, {"q": "red"}))
+    assert "2 of 12 pictures are not indexed yet: until then their words alone find them." in said
+    assert "fully" not in said
 
 
 def test_search__marks_a_total_that_is_a_lower_bound(

@@ -88,3 +88,26 @@ class Holding(FakeEncoder):
                 time.sleep(0.02)
             _note(RELEASED, os.getpid())
         return super().encode_images(images)
+
+
+QUESTIONS = "questions"
+
+
+class Speechless(FakeEncoder):
+    """Encodes no question while a file says how: it raises, or hangs so many seconds, with words and pictures alike."""
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        _falter()
+        return super().encode_texts(texts)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        _falter()
+        return super().encode_images(images)
+
+
+def _falter() -> None:
+    how = noted(QUESTIONS)
+    if how == ["raise"]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    if how:
+        time.sleep(float(how[0]))

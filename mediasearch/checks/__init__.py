@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from celery import current_app
@@ -21,9 +22,12 @@ from mediasearch.conf import Spec
 from mediasearch.exceptions import ImproperlySet
 from mediasearch.features import backends
 from mediasearch.features.base import Backend, Captioner, Encoder, Problem, QueryEncoder, Reranker, TextReader
+from mediasearch.search import addresses
 from mediasearch.search.legs import Leg
 
 _BROKER_SECONDS = 2
+_NO_MORE_THAN_ONE = {"worker_prefetch_multiplier": 1}
+"""For brokers with which Celery can't wait until a process is free before it fetches a message."""
 _KINDS: dict[str, type[Backend]] = {
     "encoder": Encoder,
     "caption_encoder": Encoder,
@@ -120,6 +124,50 @@ def check_celery(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessa
             "Searches ask a query worker for vectors, but Celery has no result backend to answer through.",
             hint='Set CELERY_RESULT_BACKEND, or MEDIASEARCH["QUERY_ENCODER"] to mediasearch.features.local.Local.',
             id="mediasearch.W006",
+        )
+    ]
+
+
+@register()
+def check_addresses(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W011: pictures are to be fetched from addresses, and what fetches them is not installed."""
+    try:
+        fetches = conf.settings().fetch_addresses
+    except ImproperlySet:
+        return []
+    if not fetches or all(map(find_spec, addresses.NEEDS)):
+        return []
+    return [
+        Warning(
+            'MEDIASEARCH["FETCH_ADDRESSES"] is on, but what fetches pictures is not installed.',
+            hint='Run `pip install "mediasearch[addresses]"`, or switch it off.',
+            id="mediasearch.W011",
+        )
+    ]
+
+
+@register(deploy=True)
+def check_prefetch(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W012: workers fetch more messages than they have processes for, or stop fetching when a broker hung."""
+    try:
+        rings = conf.settings().doorbell == "celery"
+    except ImproperlySet:
+        return []
+    known = current_app.conf
+    if not rings or known.task_always_eager:
+        return []
+    with current_app.connection_for_read() as connection:  # It connects to nothing.
+        by_demand = connection.transport.driver_type == "redis"
+    wanted = {"worker_prefetch_multiplier": 0, "worker_disable_prefetch": True} if by_demand else _NO_MORE_THAN_ONE
+    wrong = [f"CELERY_{name.upper()} = {value}" for name, value in wanted.items() if known.get(name) != value]
+    if not wrong:
+        return []
+    return [
+        Warning(
+            "Celery's workers fetch messages ahead, which other workers could do, or count one for ever that a hanging"
+            " broker did not take back.",
+            hint=f"Set {' and '.join(wrong)}; docs/deployment.md says why.",
+            id="mediasearch.W012",
         )
     ]
 

@@ -160,6 +160,8 @@ class Question:
     """`image` or `caption`."""
     spec: Mapping[str, Any]
     """How the encoder is made: {"BACKEND": ..., "OPTIONS": ...}."""
+    late: Callable[[NDArray[np.float32]], None] | None = None
+    """Takes the vectors that come when nobody waits for them any more, in a thread of the query encoder's."""
 
 
 class QueryEncoder(Backend, ABC):

@@ -22,6 +22,7 @@ from pgvector import HalfVector
 
 from mediasearch import conf
 from mediasearch.exceptions import NotReady, Unavailable
+from mediasearch.features import patience
 from mediasearch.features.base import Question
 from mediasearch.indexing.phrases import PHRASES
 from mediasearch.models import Embedding, Generation, Stage, Tally
@@ -33,6 +34,8 @@ WIDTHS = (40, 80, 120, 160, 200, 280, 400, 560, 800, 1_000)
 GROWTH, REPLACED = 1.5, 0.1
 """A library that has grown so many times, or of which so large a share is new, is measured again."""
 _ABANDONED = timedelta(hours=1)
+_AT_ONCE, _PATIENCE = 8, 20.0
+"""Phrases that are encoded at once, so that a search waits behind few, and how many seconds they are waited for."""
 _ALIKE = 0.9999
 Vectors = NDArray[np.float32]
 
@@ -157,8 +160,12 @@ def _words(generation: Generation) -> Vectors:
     """
     try:
         question = Question(generation.pk, "image", generation.encoder)
-        encoded = conf.settings().query_encoder.load().encode_texts(question, list(PHRASES[:SAMPLE]))
-        vectors: Vectors = np.asarray(encoded, dtype=np.float32)
+        encoder = conf.settings().query_encoder.load()
+        encoded = []
+        for start in range(0, SAMPLE, _AT_ONCE):
+            with patience.shared(_PATIENCE):
+                encoded.append(encoder.encode_texts(question, list(PHRASES[start : min(start + _AT_ONCE, SAMPLE)])))
+        vectors: Vectors = np.concatenate(encoded, dtype=np.float32)
         return vectors
     except Unavailable as fault:
         logger.warning("Recall is measured without phrases of our own: %s", fault)

@@ -8,7 +8,7 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import calibration, doorbell, ledger, owners, pruning
+from mediasearch.indexing import doorbell, ledger, owners, pruning, recalibration
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
@@ -36,7 +36,7 @@ class Sweeper(threading.Thread):
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
                 if thoroughly:
                     pruning.prune_jobs(_PRUNED_AT_ONCE)
-                    calibration.calibrate_where_due()
+                    recalibration.start_where_due()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The sweep could not use the database: %s", error)
                 connections.close_all()

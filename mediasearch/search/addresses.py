@@ -12,6 +12,8 @@ from mediasearch.exceptions import QueryError
 PORTS = {"http": 80, "https": 443}
 LONGEST = 2_000
 """Characters of an address."""
+NEEDS = ("httpcore2", "idna")
+"""The packages of the extra."""
 EXTRA = 'Fetching pictures needs an extra: `pip install "mediasearch[addresses]"`.'
 _LONGEST_HOST = 253
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")

@@ -11,6 +11,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import EmptyResultSet
 from django.db.models import BigIntegerField, BooleanField, F, Func, QuerySet, Value
 from django.db.models.functions import Coalesce, Lower
+from django.utils.translation import gettext
 
 from mediasearch import conf, fulltext
 from mediasearch.features.base import Inquiry
@@ -20,12 +21,14 @@ from mediasearch.search import fusion as fusions
 from mediasearch.search.encode import Vectors, encode
 from mediasearch.search.facets import Facets
 from mediasearch.search.query import SORTS, Query
-from mediasearch.search.results import DEEPEST, Hit, Outcome
+from mediasearch.search.results import DEEPEST, Hit, Notice, Outcome
 from mediasearch.search.signals import Boost, Sql
 from mediasearch.search.walk import Window
 
 _KEPT = ("total", "total_is_exact", "plan", "generation", "words", "reranked")
 """What the pages that follow the first say of the whole search."""
+_MANY = 0.1
+"""The share of the scope without image vectors from which on a search is said to lack them."""
 _TRIES = 3
 """How often a search starts again because the model was changed meanwhile."""
 
@@ -162,14 +165,18 @@ class Search:
 
 
 def _outcome(answer: plan.Answer, request: statement.Request, vectors: Vectors) -> Outcome:
+    size, notices = answer.scope_size or 0, vectors.notices
     uncoded = answer.scope_size - answer.encoded if answer.scope_size is not None and "image" in vectors.found else 0
+    if uncoded and uncoded >= _MANY * size:
+        reason = gettext("%(number)s of %(all)s pictures are not indexed yet: until then their words alone find them.")
+        notices += tuple(Notice(name, reason % {"number": uncoded, "all": size}) for name in vectors.found)
     return Outcome(
         total=answer.total,
         total_is_exact=answer.plan == "exact",
         plan=answer.plan,
         retried=answer.retried,
         generation=request.generation.pk if request.generation else None,
-        notices=vectors.notices,
+        notices=notices,
         words=tuple(word.text for word in request.text.words) if request.text else (),
         uncoded=uncoded,
         picture=vectors.picture,

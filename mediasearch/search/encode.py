@@ -10,7 +10,7 @@ import numpy as np
 from django.utils.translation import gettext
 
 from mediasearch.exceptions import Unavailable
-from mediasearch.features import language
+from mediasearch.features import language, patience
 from mediasearch.models import Generation
 from mediasearch.search import pictures, vectors
 from mediasearch.search.pictures import Picture
@@ -39,13 +39,14 @@ class Vectors:
         return {name: vector for name, vector in both.items() if vector is not None}
 
 
+@patience.shared()
 def encode(query: Query, generation: Generation | None) -> Vectors:
     """Return the vectors for a query; a signal that can't be computed steps aside with a notice.
 
     Each field is asked with the weighted sum of its parts' unit vectors, scaled to length 1; a part that can't be
-    computed is left out, and a notice says why. Pictures are not compared
-    with captions: asked with one that is in the library, a search must find that one first, and nobody knows how well
-    its caption says what it shows. Raises PictureRefused.
+    computed is left out, and a notice says why. All parts together wait for the encoder no longer than one. Pictures
+    are not compared with captions: asked with one that is in the library, a search must find that one first, and nobody
+    knows how well its caption says what it shows. Raises PictureRefused.
     """
     fields = [name for name in VECTORS if query.weights[name] > 0 and query.asked_of(name)]
     if generation is None:
@@ -54,12 +55,18 @@ def encode(query: Query, generation: Generation | None) -> Vectors:
     found: dict[str, Vector] = {}
     notices: list[Notice] = []
     seen: list[Picture] = []
+    failed: dict[tuple[str, bool], Unavailable] = {}
     for name in fields:
+        own = name == "caption" and generation.caption_encoder is not None
         parts: list[Vector] = []
         for part in query.asked_of(name):
             try:
+                if fault := failed.get((part.text, own)):  # It was the same question to the same encoder.
+                    raise fault
                 parts.append(_part(part, name, query, generation, seen))
             except Unavailable as error:
+                if part.text:
+                    failed[part.text, own] = error
                 notices.append(Notice(name, str(error)))
         if parts and (total := _sum(parts)) is not None:
             found[name] = total

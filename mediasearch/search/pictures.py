@@ -163,8 +163,8 @@ def _of_file(data: bytes, generation: Generation, box: Box | None = None) -> Pic
         image = opener.for_model(data, generation.input_size, box)
     except (Refused, Troublesome) as refusal:
         raise PictureRefused(str(refusal)) from refusal
-    vector, thumbnail = vectors.of_image(image, generation), _thumbnail(image)
-    cache.keep(name, (vector.tobytes(), thumbnail))
+    thumbnail = _thumbnail(image)
+    vector = vectors.of_image(image, generation, lambda made: cache.keep(name, (made[0].tobytes(), thumbnail)))
     return Picture(generation.fingerprint, vector, thumbnail)
 
 

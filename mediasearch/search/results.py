@@ -162,7 +162,7 @@ class Results:
 
     @property
     def degraded(self) -> tuple[Notice, ...]:
-        """The signals that stepped aside; empty when all that were asked for answered."""
+        """The signals that stepped aside, or that many pictures lack; empty when all that were asked for answered."""
         return self.outcome.notices
 
     @property

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from django.db import connections
 from numpy.typing import NDArray
 from PIL import Image
 
 from mediasearch.exceptions import EncoderUnavailable, Unavailable
-from mediasearch.features import backends
+from mediasearch.features import backends, patience
 from mediasearch.features.base import Question
 from mediasearch.models import Generation
 from mediasearch.search import cache
@@ -21,8 +22,10 @@ logger = logging.getLogger(__name__)
 Vector = NDArray[np.float32]
 
 
-_TEXTS_AT_ONCE = 16
+_TEXTS_AT_ONCE = 8
 """So a search that waits behind a call for many texts waits for no more than these."""
+Keep = Callable[[Vector], None]
+"""What puts vectors, one a row, into the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,14 @@ class _Space:
         """The key under which the cache keeps the vector of a text."""
         return cache.key(self.fingerprint, text)
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        encoder = backends.query_encoder()
-        return _sound(lambda: encoder.encode_texts(self.question, texts), (len(texts), self.dimensions))
+    def encode(self, texts: list[str]) -> Vector:
+        """Return the vectors of texts, and keep them. Raises EncoderUnavailable."""
+
+        def keep(vectors: Vector) -> None:
+            cache.keep_many({self.name(text): one.tobytes() for text, one in zip(texts, vectors, strict=True)})
+
+        encoder, shape = backends.query_encoder(), (len(texts), self.dimensions)
+        return _asked(lambda question: encoder.encode_texts(question, texts), self.question, shape, keep)
 
 
 def of_words(text: str, generation: Generation, field: str) -> Vector:
@@ -56,7 +64,6 @@ def of_words(text: str, generation: Generation, field: str) -> Vector:
     if (known := cache.get(space.name(text))) is not None:
         return np.frombuffer(known, dtype=np.float32)
     vector: Vector = space.encode([text])[0]
-    cache.keep(space.name(text), vector.tobytes())
     return vector
 
 
@@ -75,9 +82,8 @@ def of_texts(texts: Collection[str], generation: Generation, field: str, seconds
         if time.monotonic() > end:
             break
         some = missing[start : start + _TEXTS_AT_ONCE]
-        made = dict(zip(some, space.encode(some), strict=True))
-        cache.keep_many({names[text]: vector.tobytes() for text, vector in made.items()})
-        found |= made
+        with patience.shared(seconds):
+            found |= dict(zip(some, space.encode(some), strict=True))
     return found
 
 
@@ -86,18 +92,32 @@ def literal(vector: Vector) -> str:
     return f"[{','.join(['%.5g'] * len(vector))}]" % tuple(vector.astype(np.float16).tolist())
 
 
-def of_image(image: Image.Image, generation: Generation) -> Vector:
-    """Return the vector to compare with a generation's `image` vectors. Raises EncoderUnavailable."""
+def of_image(image: Image.Image, generation: Generation, keep: Keep) -> Vector:
+    """Return the vector to compare with a generation's `image` vectors, and keep it. Raises EncoderUnavailable."""
     question = Question(generation.pk, "image", generation.encoder)
-    encoder = backends.query_encoder()
-    vector: Vector = _sound(lambda: encoder.encode_images(question, [image]), (1, generation.dimensions))[0]
+    encoder, shape = backends.query_encoder(), (1, generation.dimensions)
+    vector: Vector = _asked(lambda asked: encoder.encode_images(asked, [image]), question, shape, keep)[0]
     return vector
 
 
-def _sound(encode: Callable[[], NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
+def _asked(encode: Callable[[Question], Vector], question: Question, shape: tuple[int, int], keep: Keep) -> Vector:
+    """Return what an encoder makes, and keep it, also where it comes too late."""
+
+    def late(vectors: Vector) -> None:
+        try:
+            keep(_sound(lambda: vectors, shape))
+        finally:
+            connections.close_all()  # The cache may be in the database.
+
+    vectors = _sound(lambda: encode(replace(question, late=late)), shape)
+    keep(vectors)
+    return vectors
+
+
+def _sound(encode: Callable[[], Vector], shape: tuple[int, int]) -> Vector:
     """Return the vectors that an encoder makes; whatever goes wrong in there is no visitor's fault."""
     try:
-        vectors: NDArray[np.float32] = np.asarray(encode(), dtype=np.float32)
+        vectors: Vector = np.asarray(encode(), dtype=np.float32)
     except Unavailable:
         raise
     except Exception as error:

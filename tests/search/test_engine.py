@@ -257,8 +257,12 @@ def test_search__before_anything_is_encoded(make_asset: MakeAsset) -> None:
 
 
 def test_search__says_how_many_have_no_vector_yet(library: dict[str, Asset], make_asset: MakeAsset) -> None:
+    size = len(library)
     make_asset("red", title="red")
-    assert mediasearch.search("red").outcome.uncoded == 1
+    results = mediasearch.search("red")
+    assert results.outcome.uncoded == 1
+    assert [notice.signal for notice in results.degraded] == ["image", "caption"]
+    assert results.degraded[0].reason.startswith(f"1 of {size + 1} pictures are not indexed yet")
 
 
 def test_search__query_vectors_are_cached(library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch) -> None:

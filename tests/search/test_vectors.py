@@ -1,0 +1,94 @@
+"""What becomes of vectors that come when the search is over."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mediasearch
+from mediasearch.features import backends, remote
+from mediasearch.features.fake import FakeEncoder
+from mediasearch.models import Generation
+from mediasearch.search import cache
+from tests.conftest import MakeAsset, picture
+from tests.live import until
+
+
+@pytest.fixture
+def late(settings: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """When it is set, the query worker answers; before, searches end without."""
+    options = {"timeout": 0.05, "picture_timeout": 0.05, "pause": 60.0}
+    remotely = {"BACKEND": "mediasearch.features.remote.Remote", "OPTIONS": options}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": remotely}
+    may_answer = threading.Event()
+
+    def answer(app: Any, task: str, arguments: list[Any], seconds: float) -> Any:
+        assert may_answer.wait(10)
+        vectors = FakeEncoder().encode_texts(arguments[-1] if task == remote.TEXTS else ["red"])
+        return vectors.tolist()
+
+    monkeypatch.setattr(remote, "_answer", answer)
+    monkeypatch.setattr(remote, "_crews", {})
+    backends._query_encoder.cache_clear()  # What it remembers of earlier tests is no business of these.
+    return may_answer
+
+
+@pytest.mark.parametrize("asked", [{"text": "red"}, {"image": picture("red")}], ids=["words", "picture"])
+def test_search__vectors_that_come_too_late_are_for_the_next(
+    asked: dict[str, Any],
+    late: threading.Event,
+    active_generation: Generation,
+    make_asset: MakeAsset,
+    index_all: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[str] = []
+    keep, keep_many = cache.keep, cache.keep_many
+    monkeypatch.setattr(cache, "keep", lambda name, value: (keep(name, value), kept.append(name)))
+    monkeypatch.setattr(cache, "keep_many", lambda values: (keep_many(values), kept.extend(values)))
+    asset = make_asset("red")
+    index_all()
+    assert mediasearch.search(**asked).degraded
+    assert not kept
+    late.set()
+    until(lambda: kept, "the vectors got lost")
+    monkeypatch.setattr(remote, "_answer", lambda *args: pytest.fail("It was asked before."))
+    results = mediasearch.search(**asked)
+    assert results.degraded == ()
+    assert results[0].asset == asset
+
+
+def test_search__vectors_that_come_too_late_are_looked_at(
+    late: threading.Event, active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+
+    def answer(*args: Any) -> Any:
+        late.wait(10)
+        looked.set()
+        return np.full((1, 16), np.nan).tolist()
+
+    monkeypatch.setattr(remote, "_answer", answer)
+    make_asset("red")
+    assert mediasearch.search("red").degraded
+    late.set()
+    assert looked.wait(10)
+    assert mediasearch.search("red").degraded
+
+
+def test_search__a_fault_is_met_once_and_told_of_both_fields(
+    late: threading.Event, active_generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def fail(*args: Any) -> Any:
+        asked.append(args)
+        return RuntimeError("CUDA error")
+
+    monkeypatch.setattr(remote, "_answer", fail)
+    results = mediasearch.search(["red", mediasearch.Part("blue", weight=-1)])
+    assert {notice.signal for notice in results.degraded} == {"image", "caption"}
+    assert len(asked) == 2
