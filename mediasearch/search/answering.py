@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from mediasearch import conf, fulltext
 from mediasearch.features.base import Inquiry
 from mediasearch.models import Asset, Generation
-from mediasearch.search import facets, hits, plan, rerank, statement, walk
+from mediasearch.search import facets, hits, plan, rerank, size, statement, walk
 from mediasearch.search import fusion as fusions
 from mediasearch.search.encode import Vectors, encode
 from mediasearch.search.facets import Facets
@@ -55,7 +55,7 @@ class Search:
         if request is None:
             return facets.nothing()
         using = self._scope.db
-        return facets.of(request, using, plan.estimated(request.scope, using), conf.settings().exact_scope)
+        return facets.of(request, using, size.estimated(request.scope, using), conf.settings().exact_scope)
 
     def _first(self, query: Query, clock: _Clock) -> Outcome:
         top = self._judged(query)

@@ -17,8 +17,9 @@ from pgvector import Vector
 
 from mediasearch import conf
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
-from mediasearch.search import vectors
+from mediasearch.search import size, vectors
 from mediasearch.search.scan import scanning
+from mediasearch.search.signals import Sql
 
 Found = tuple[int, float]
 """An asset's id, and its cosine."""
@@ -29,8 +30,7 @@ EMBEDDINGS, JOBS = Embedding._meta.db_table, Job._meta.db_table
 class _Scope:
     """A queryset as a subselect of ids."""
 
-    sql: str
-    params: tuple[Any, ...]
+    ids: Sql
     using: str
 
     @classmethod
@@ -40,12 +40,10 @@ class _Scope:
             sql, params = assets.order_by().values("pk").query.get_compiler(assets.db).as_sql()
         except EmptyResultSet:
             return None
-        return cls(sql, tuple(params), assets.db)
+        return cls(Sql(f"SELECT pk AS id FROM ({sql}) AS visible (pk)", tuple(params)), assets.db)
 
     def is_small(self) -> bool:
-        bound = conf.settings().exact_scope
-        counted = self.rows(f"SELECT count(*) FROM ({self.sql} LIMIT %s) AS counted", (*self.params, bound + 1))
-        return int(counted[0][0]) <= bound
+        return size.is_small(self.ids, self.using, size.estimated(self.ids, self.using))
 
     def rows(self, sql: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with connections[self.using].cursor() as cursor:
@@ -86,9 +84,9 @@ def cosines(
         # In single precision: the vector asked with is then rounded no more than for texts that are encoded now.
         f"SELECT asset_id, -({field}::vector({width}) <#> %s::vector({width})) FROM {EMBEDDINGS} AS embedding"
         f" WHERE generation_id = {int(generation.pk)} AND {field} IS NOT NULL AND asset_id = ANY(%s)"
-        f" AND asset_id IN ({scope.sql}) AND NOT EXISTS (SELECT FROM {JOBS} AS job WHERE job.stage = %s"
+        f" AND asset_id IN ({scope.ids.text}) AND NOT EXISTS (SELECT FROM {JOBS} AS job WHERE job.stage = %s"
         f" AND job.asset_id = embedding.asset_id AND job.generation_id = {int(generation.pk)} AND job.state <> %s)",
-        (Vector(vector).to_text(), list(ids), *scope.params, Stage.EMBED_CAPTION, Job.State.DONE),
+        (Vector(vector).to_text(), list(ids), *scope.ids.params, Stage.EMBED_CAPTION, Job.State.DONE),
     )
     return dict(rows)
 
@@ -99,7 +97,7 @@ def _exact(vector: vectors.Vector, field: str, generation: Generation, scope: _S
     return scope.rows(
         f"WITH near AS MATERIALIZED ({inner})"
         " SELECT asset_id, -distance FROM near ORDER BY distance, asset_id LIMIT %s",
-        (vectors.literal(vector), *scope.params, number),
+        (vectors.literal(vector), *scope.ids.params, number),
     )
 
 
@@ -107,15 +105,14 @@ def _by_index(vector: vectors.Vector, field: str, generation: Generation, scope:
     distance, literal = _distance(field, generation), vectors.literal(vector)
     found = scope.rows(
         f"SELECT asset_id, -({distance}) FROM {_vectors(field, generation, scope)} ORDER BY {distance} LIMIT %s",
-        (literal, *scope.params, literal, number),
+        (literal, *scope.ids.params, literal, number),
     )
     return sorted(found, key=lambda one: (-one[1], one[0]))  # The scan is in relaxed order.
 
 
 def _vectors(field: str, generation: Generation, scope: _Scope) -> str:
-    return (
-        f"{EMBEDDINGS} WHERE generation_id = {int(generation.pk)} AND asset_id IN ({scope.sql}) AND {field} IS NOT NULL"
-    )
+    inside = f"asset_id IN ({scope.ids.text}) AND {field} IS NOT NULL"
+    return f"{EMBEDDINGS} WHERE generation_id = {int(generation.pk)} AND {inside}"
 
 
 def _distance(field: str, generation: Generation) -> str:

@@ -149,7 +149,9 @@ def test_describe__is_lazy(library: Library, django_assert_num_queries: Any) -> 
 
 
 def test_describe__takes_a_bounded_number_of_statements(library: Library, django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(7):  # Generation, size, two fields, assets, cosines, generation.
+    with django_assert_max_num_queries(
+        9
+    ):  # Generation, the scope's size in two steps for each field, two fields, assets, cosines, generation.
         list(mediasearch.describe(picture("red")))
 
 

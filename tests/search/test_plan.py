@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 import mediasearch
 from mediasearch.indexing import generations
 from mediasearch.models import Asset, Generation
-from mediasearch.search import plan
+from mediasearch.search import plan, size
 from mediasearch.search.pictures import Picture
 from tests.indexing.test_calibration import fill
 
@@ -83,12 +83,19 @@ def test_execute__a_page_is_as_full_as_it_can_be(library: Generation, settings: 
         assert len(found) == min(matches, limit), (bound, share, limit)
 
 
-def test_execute__an_estimate_ten_times_too_large_saves_the_look(library: Generation, settings: Any) -> None:
-    settings.MEDIASEARCH = settings.MEDIASEARCH | {"EXACT_SCOPE": 10}
-    with CaptureQueriesContext(connection) as queries:
-        assert ask(library).plan == "hnsw"
-    assert sum("AS is_active" in query["sql"] for query in queries) == 1
+def test_execute__a_scope_that_is_known_to_be_large_is_not_scored_first(library: Generation, settings: Any) -> None:
+    for bound in (10, COUNT // 2):
+        settings.MEDIASEARCH = settings.MEDIASEARCH | {"EXACT_SCOPE": bound}
+        with CaptureQueriesContext(connection) as queries:
+            assert ask(library).plan == "hnsw"
+        assert sum("AS is_active" in query["sql"] for query in queries) == 1
+
+
+def test_execute__a_scope_that_is_larger_than_expected_is_asked_of_the_indexes(
+    library: Generation, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"EXACT_SCOPE": COUNT // 2}
+    monkeypatch.setattr(size, "estimated", lambda scope, using: 1.0)
     with CaptureQueriesContext(connection) as queries:
         assert ask(library).plan == "hnsw"
     assert sum("AS is_active" in query["sql"] for query in queries) == 2
