@@ -92,7 +92,7 @@ class Settings:
     fusion: str = "minmax"
     recency_days: float = 365.0
     popular: float = 100.0
-    candidates: int = 200
+    candidates: int = 100
     exact_scope: int = 15_000
     ef_search: int = 200
     recall_target: float = 0.95
