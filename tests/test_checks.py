@@ -31,7 +31,7 @@ def test_check__a_sound_set_up_has_nothing_to_say(db: None) -> None:
     ("value", "identifier", "sentence"),
     [
         ({"ENCODR": {}}, "mediasearch.E001", 'no key "ENCODR"'),
-        ({"CANDIDATES": "many"}, "mediasearch.E001", "must be like 200"),
+        ({"CANDIDATES": "many"}, "mediasearch.E001", "must be like 100"),
         ({"CANDIDATES": 0}, "mediasearch.E001", "above zero"),
         ({"ENCODER": "openclip"}, "mediasearch.E001", "must look like"),
         ({"ENCODER": {"BACKEND": "x.Y", "OPTION": {}}}, "mediasearch.E001", "OPTION"),
