@@ -81,7 +81,8 @@ def _settings(own: dict[str, int], memory: int, parallel: bool) -> dict[str, int
     chosen = {name: 0 for name in _UNBOUNDED if name in own}
     workers = conf.settings().index_workers or max(own[_WORKERS], own[_MOST_WORKERS] // 2)
     if memory > own[_MEMORY] * 1024:
-        room = min(conf.settings().index_memory, max(memory, (workers + 1) * _SHARE)) // 1024
+        wanted = -(-max(memory, (workers + 1) * _SHARE) // 1024)  # Rounded up, or a part of a kB is said to lack.
+        room = min(conf.settings().index_memory // 1024, wanted)
         chosen |= {_MEMORY: max(own[_MEMORY], room), _WORKERS: workers, _SMALLEST_TABLE: 0}
     return chosen if parallel else chosen | {_WORKERS: 0}
 

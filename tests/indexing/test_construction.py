@@ -195,6 +195,12 @@ def test_memory__is_as_much_as_the_graph_takes(
     assert "gets" not in little_memory.text
 
 
+def test_memory__does_not_lack_a_part_of_a_kilobyte(little_memory: pytest.LogCaptureFixture) -> None:
+    with sessions.for_indexes(200 * 1024**2 + 1):
+        pass
+    assert "gets" not in little_memory.text
+
+
 def test_memory__is_bounded_and_says_so(
     active_generation: Generation, image: Index, little_memory: pytest.LogCaptureFixture, settings: Any
 ) -> None:
