@@ -93,7 +93,7 @@ class Settings:
     recency_days: float = 365.0
     popular: float = 100.0
     candidates: int = 100
-    exact_scope: int = 15_000
+    exact_scope: int = 9_000
     ef_search: int = 200
     recall_target: float = 0.95
     page_size: int = 24

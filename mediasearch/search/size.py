@@ -16,8 +16,8 @@ from mediasearch.models import Asset
 from mediasearch.search.signals import Sql
 
 _SURE = 6
-_SAMPLE, _ENOUGH, _CLEARLY = 1_000, 100, 1.4
-"""Assets that are looked at, how many of them must be in a scope to tell, and how many times too many it must have."""
+_SAMPLE, _ENOUGH = 2_000, 100
+"""Assets that are looked at, and how many of them must be in a scope to tell."""
 _TABLE = Asset._meta.db_table
 
 
@@ -30,11 +30,11 @@ def estimated(scope: Sql, using: str) -> float:
 
 
 def is_small(scope: Sql, using: str, estimate: float) -> bool:
-    """Return whether a scope, of which so many assets are expected, has at most MEDIASEARCH["EXACT_SCOPE"]."""
+    """Return whether a scope, of which so many assets are expected, has no more than about MEDIASEARCH["EXACT_SCOPE"]."""
     bound = conf.settings().exact_scope
     if estimate >= _SURE * bound:
         return False
-    if estimate > bound and _sampled(scope, using) >= _CLEARLY * bound:
+    if estimate > bound and _sampled(scope, using) > bound:
         return False
     return _counted(scope, using, bound + 1) <= bound
 
