@@ -30,7 +30,7 @@ def estimated(scope: Sql, using: str) -> float:
 
 
 def is_small(scope: Sql, using: str, estimate: float) -> bool:
-    """Return whether a scope, of which so many assets are expected, has no more than about MEDIASEARCH["EXACT_SCOPE"]."""
+    """Return whether a scope, expected to have so many assets, has at most about MEDIASEARCH["EXACT_SCOPE"]."""
     bound = conf.settings().exact_scope
     if estimate >= _SURE * bound:
         return False
