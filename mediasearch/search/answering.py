@@ -16,11 +16,12 @@ from django.utils.translation import gettext
 from mediasearch import conf, fulltext
 from mediasearch.features.base import Inquiry
 from mediasearch.models import Asset, Generation
-from mediasearch.search import facets, hits, plan, rerank, size, statement, walk
+from mediasearch.search import facets, hits, plan, rerank, size, walk
 from mediasearch.search import fusion as fusions
 from mediasearch.search.encode import Vectors, encode
 from mediasearch.search.facets import Facets
 from mediasearch.search.query import SORTS, Query
+from mediasearch.search.request import Request
 from mediasearch.search.results import DEEPEST, Hit, Notice, Outcome
 from mediasearch.search.signals import Boost, Sql
 from mediasearch.search.walk import Window
@@ -138,7 +139,7 @@ class Search:
 
     def _request(
         self, query: Query, scope: QuerySet[Asset], generation: Generation | None, vectors: Vectors
-    ) -> statement.Request | None:
+    ) -> Request | None:
         """Return what the statement depends on; None where there is nothing to look through, or to look for."""
         settings = conf.settings()
         text = fulltext.query(query.text, query.language) if query.weights["text"] else None
@@ -148,7 +149,7 @@ class Search:
             sql, params = scope.values("pk").query.get_compiler(scope.db).as_sql()
         except EmptyResultSet:
             return None
-        return statement.Request(
+        return Request(
             scope=Sql(f"SELECT pk AS id FROM ({sql}) AS visible (pk)", tuple(params)),
             generation=generation,
             vectors=vectors.found,
@@ -164,7 +165,7 @@ class Search:
         )
 
 
-def _outcome(answer: plan.Answer, request: statement.Request, vectors: Vectors) -> Outcome:
+def _outcome(answer: plan.Answer, request: Request, vectors: Vectors) -> Outcome:
     size, notices = answer.scope_size or 0, vectors.notices
     uncoded = answer.scope_size - answer.encoded if answer.scope_size is not None and "image" in vectors.found else 0
     if uncoded and uncoded >= _MANY * size:

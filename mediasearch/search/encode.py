@@ -15,8 +15,8 @@ from mediasearch.models import Generation
 from mediasearch.search import pictures, vectors
 from mediasearch.search.pictures import Picture
 from mediasearch.search.query import Part, Query
+from mediasearch.search.request import VECTORS
 from mediasearch.search.results import Notice
-from mediasearch.search.statement import VECTORS
 from mediasearch.search.vectors import Vector
 
 _UNIT, _NOTHING = 1e-3, 1e-4

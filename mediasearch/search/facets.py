@@ -13,8 +13,8 @@ from django.db import connections
 
 from mediasearch.models import Asset, Embedding
 from mediasearch.search import signals
+from mediasearch.search.request import Request
 from mediasearch.search.signals import Sql
-from mediasearch.search.statement import Request
 
 NAMES = ("category", "tags", "year", "orientation", "source")
 MOST = 50

@@ -20,9 +20,9 @@ from mediasearch import conf
 from mediasearch.exceptions import Unavailable
 from mediasearch.models import Asset, Generation
 from mediasearch.search import legs, rarity, size, statement
+from mediasearch.search.request import Request
 from mediasearch.search.scan import scanning
 from mediasearch.search.signals import Sql
-from mediasearch.search.statement import Request
 
 logger = logging.getLogger(__name__)
 _PLACE = re.compile("%[%s]")

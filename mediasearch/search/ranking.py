@@ -8,16 +8,13 @@ that was enough (the threshold algorithm of Fagin, Lotem and Naor, 2003).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mediasearch.conf import BOOSTS, SIGNALS
 from mediasearch.models import Asset, Generation
 from mediasearch.search import signals
 from mediasearch.search.fusion import K
+from mediasearch.search.request import Request
 from mediasearch.search.signals import Sql, params
-
-if TYPE_CHECKING:
-    from mediasearch.search.statement import Request
 
 _ASSETS = Asset._meta.db_table
 _BEST_FIRST = "score DESC, raw DESC, id"
@@ -89,13 +86,10 @@ def _signals(request: Request) -> Sql:
 
 def _best(signal: str, number: int) -> Sql:
     """The best K of a signal, with their places: what sets the scale, and what RRF counts."""
-    source = (
-        "id, text, quality FROM texts" if signal == "text" else f"id, {signal} FROM near WHERE {signal} IS NOT NULL"
-    )
+    every = "id, text, quality FROM texts" if signal == "text" else f"id, {signal} FROM near WHERE {signal} IS NOT NULL"
     return Sql(
         f"{signal}_best AS MATERIALIZED (SELECT *, rank() OVER (ORDER BY {signal} DESC) AS place"
-        f" FROM (SELECT {source}"
-        f" ORDER BY {signal} DESC, id LIMIT %s) AS best)",
+        f" FROM (SELECT {every} ORDER BY {signal} DESC, id LIMIT %s) AS best)",
         (number,),
     )
 

@@ -32,6 +32,7 @@ def library(active_generation: Generation) -> list[Asset]:
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE mediasearch_asset, mediasearch_embedding")
+    rarity._expected_of.cache_clear()  # What other tests' libraries had.
     return made
 
 
