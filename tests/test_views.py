@@ -130,7 +130,7 @@ def test_search__says_how_many_wait(
     assert "1 picture is not fully indexed yet" in text_of(client.get(HOME, {"q": "red"}))
     make_asset("red", title="Added, too")
     said = text_of(client.get(HOME, {"q": "red"}))
-    assert "2 of 12 pictures are not indexed yet: until then their words alone find them." in said
+    assert "2 of 12 pictures are not indexed: only their words find them." in said
     assert "fully" not in said
 
 

@@ -169,7 +169,7 @@ def _outcome(answer: plan.Answer, request: Request, vectors: Vectors) -> Outcome
     size, notices = answer.scope_size or 0, vectors.notices
     uncoded = answer.scope_size - answer.encoded if answer.scope_size is not None and "image" in vectors.found else 0
     if uncoded and uncoded >= _MANY * size:
-        reason = gettext("%(number)s of %(all)s pictures are not indexed yet: until then their words alone find them.")
+        reason = gettext("%(number)s of %(all)s pictures are not indexed: only their words find them.")
         notices += tuple(Notice(name, reason % {"number": uncoded, "all": size}) for name in vectors.found)
     return Outcome(
         total=answer.total,

@@ -262,7 +262,7 @@ def test_search__says_how_many_have_no_vector_yet(library: dict[str, Asset], mak
     results = mediasearch.search("red")
     assert results.outcome.uncoded == 1
     assert [notice.signal for notice in results.degraded] == ["image", "caption"]
-    assert results.degraded[0].reason.startswith(f"1 of {size + 1} pictures are not indexed yet")
+    assert results.degraded[0].reason.startswith(f"1 of {size + 1} pictures are not indexed: ")
 
 
 def test_search__query_vectors_are_cached(library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch) -> None:
