@@ -1,7 +1,7 @@
 """How large a scope is: whether all of it can be looked at.
 
 PostgreSQL's estimates alone misroute (of filters that depend on each other they are off by 30 to 100 times), so they
-decide only where they see six times too many. Else some pages of the table are looked at, by chance, which is enough to
+decide only where they see ten times too many. Else some pages of the table are looked at, by chance, which is enough to
 know a large scope; and where that does not tell, the scope is counted, no further than it matters.
 """
 
@@ -15,7 +15,7 @@ from mediasearch import conf
 from mediasearch.models import Asset
 from mediasearch.search.signals import Sql
 
-_SURE = 6
+_SURE = 10
 _SAMPLE, _ENOUGH = 2_000, 100
 """Assets that are looked at, and how many of them must be in a scope to tell."""
 _TABLE = Asset._meta.db_table

@@ -32,7 +32,8 @@ def filled(foreign_generation: Generation) -> Iterator[Generation]:
 
 def exact(vector: Any, field: str, scope: Any) -> list[int]:
     rows = list(Embedding.objects.filter(asset__in=scope).values_list("asset", field))
-    scores = np.array([row for _, row in rows], dtype=np.float32).reshape(-1, 16) @ vector
+    asked = vector.astype(np.float16).astype(np.float32)  # As PostgreSQL compares it.
+    scores = np.array([row for _, row in rows], dtype=np.float32).reshape(-1, 16) @ asked
     return [rows[place][0] for place in np.argsort(-scores)[:NUMBER]]
 
 
