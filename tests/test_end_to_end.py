@@ -24,6 +24,11 @@ from tests.conftest import PUBLISH, picture
 from tests.live import Worker, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
+PATIENT: dict[str, Any] = {
+    "BACKEND": "mediasearch.features.remote.Remote",
+    "OPTIONS": {"timeout": 20.0, "picture_timeout": 20.0},
+}
+"""A query encoder that waits for a worker which has only just started."""
 INDEXING = ("mediasearch.embed", "mediasearch.read")
 Start = Callable[..., Worker]
 
@@ -126,7 +131,7 @@ def test_query_worker__encodes_for_processes_without_a_model(start: Start, setti
     upload("blue")
     until(lambda: Embedding.objects.count() == 2, "the pictures were not embedded")
     start("mediasearch.query")
-    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": PATIENT}
     results = mediasearch.search("red")
     assert results.degraded == ()
     assert results[0].asset == red
@@ -140,7 +145,7 @@ def test_query_worker__encodes_pictures_for_processes_without_a_model(
     red, blue = upload("red"), upload("blue")
     until(lambda: Embedding.objects.count() == 2, "the pictures were not embedded")
     worker = start("mediasearch.query")
-    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": PATIENT}
     for colour, expected in (("red", red), ("blue", blue)):
         results = mediasearch.search(image=picture(colour, (3_000, 2_000), "JPEG"))
         assert results.degraded == ()
@@ -153,7 +158,7 @@ def test_query_worker__encodes_pictures_for_processes_without_a_model(
     assert [notice.signal for notice in results.degraded] == ["image"]
     assert "the log says why" in results.degraded[0].reason
     assert "more than a question may have" in caplog.text
-    assert Remote().encode_texts(question, ["red"]).shape == (1, 16)
+    assert Remote(**PATIENT["OPTIONS"]).encode_texts(question, ["red"]).shape == (1, 16)
     assert worker.process.poll() is None
 
 
