@@ -7,17 +7,15 @@ that have a rare word or two of the others, and the most that any other can scor
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
-from django.db import connections
-
 from mediasearch.fulltext import Form, TextQuery, Word
 from mediasearch.models import Asset
+from mediasearch.search import size
 from mediasearch.search.signals import Sql, params
 
 MANY = 4_000
@@ -73,7 +71,4 @@ def _expected(text: TextQuery, using: str) -> list[float]:
 @lru_cache(maxsize=20_000)
 def _expected_of(form: Form, using: str, _period: int) -> float:
     sql, given = form
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"EXPLAIN (FORMAT JSON) SELECT FROM {Asset._meta.db_table} WHERE text_vector @@ {sql}", given)
-        found = cursor.fetchone()[0]
-    return float((json.loads(found) if isinstance(found, str) else found)[0]["Plan"]["Plan Rows"])
+    return size.estimated(Sql(f"SELECT FROM {Asset._meta.db_table} WHERE text_vector @@ {sql}", given), using)

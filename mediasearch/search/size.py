@@ -22,7 +22,7 @@ _TABLE = Asset._meta.db_table
 
 
 def estimated(scope: Sql, using: str) -> float:
-    """Return how many rows the planner expects of a scope: a sixth of a millisecond."""
+    """Return how many rows PostgreSQL expects of a scope, or of any other query: a sixth of a millisecond."""
     with connections[using].cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {scope.text}", scope.params)
         found = cursor.fetchone()[0]
