@@ -12,6 +12,7 @@ MediaSearchError
         EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable, DatabaseFull
         StorageUnavailable  some files can't be read
             ThumbnailsUnavailable  thumbnails can't be written
+    WrittenByWorkers        a site's code would change a column that only workers write
     NotReady                a generation that searches can't use yet
     QueryError              a search that can't be run as asked
         PictureRefused      the picture that it was asked with can't be used
@@ -115,6 +116,10 @@ class DatabaseFull(Unavailable):
 
 class SandboxUnavailable(Unavailable):
     """The process that opens files could not be started."""
+
+
+class WrittenByWorkers(MediaSearchError):
+    """Only workers write this column. To have it made again, call mediasearch.reindex(assets)."""
 
 
 class NotReady(MediaSearchError):

@@ -140,6 +140,28 @@ class AssetForm(forms.ModelForm):  # type: ignore[type-arg]
     file = PictureField(label=_("File"), widget=forms.FileInput(attrs={"accept": "image/*"}))
     tags = TagsField(label=_("Tags"), required=False, help_text=_("Separated by commas."), widget=_admin_tags())
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self._adopted():
+            # The page tells what it showed: workers may fill these in while somebody looks at it.
+            self.fields[name].show_hidden_initial = self.instance.pk is not None
+
+    def clean(self) -> dict[str, Any]:
+        """Leave alone what was not changed since the page was shown."""
+        cleaned = super().clean() or self.cleaned_data
+        for name in self._adopted() - {*self.changed_data}:
+            if self._was_shown(name):
+                cleaned[name] = getattr(self.instance, name)
+        return cleaned
+
+    def _was_shown(self, name: str) -> bool:
+        """Does the page tell what it showed in a field?"""
+        hidden = self.fields[name].hidden_widget()
+        return not hidden.value_omitted_from_data(self.data, self.files, self.add_initial_prefix(name))
+
+    def _adopted(self) -> frozenset[str]:
+        return Asset.ADOPTED & {*self.fields}
+
     class Meta:
         model = Asset
         fields: ClassVar = [

@@ -6,9 +6,9 @@ the languages that MEDIASEARCH["TEXT_CONFIGS"] names. An exact word therefore ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from django.contrib.postgres.search import SearchVectorField
 from django.db.models.expressions import RawSQL
@@ -25,11 +25,30 @@ RANK_WEIGHTS = "{0.2, 0.5, 0.8, 1.0}"
 PART_WEIGHT, BY_ITSELF = "D", "ABC"
 
 
-def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
-    """Return the expression for a `text_vector`, from (text, weight letter A to C) pairs."""
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The texts of an asset as they are searched, before PostgreSQL has stemmed them."""
+
+    entries: str
+    """A tsvector's literal: all words, with places and weights."""
+    stemmed: tuple[tuple[str, str], ...]
+    """Each text's weight, A to C, and its words that have a stem; the same weights for every asset."""
+    configs: tuple[str, ...]
+    """The dictionaries that stem them."""
+
+    @property
+    def expression(self) -> RawSQL:
+        """The `text_vector` as an expression, for one row."""
+        sql, params = vector_sql("%s", self.configs, [("%s", weight) for weight, words in self.stemmed if words])
+        words = [words for _, words in self.stemmed if words for _ in self.configs]
+        values = (self.entries, *(value for pair in zip(params, words, strict=True) for value in pair))
+        return RawSQL(sql, values, SearchVectorField())  # noqa: S611 (texts are parameters)
+
+
+def document(parts: Iterable[tuple[str, str]], language: str) -> Document:
+    """Return what is searched of (text, weight letter A to C) pairs, in a language by its ISO code."""
     entries: list[str] = []
-    stems: list[str] = []
-    params: list[Any] = []
+    stemmed: list[tuple[str, str]] = []
     at = 1
     for text, weight in parts:
         text = text.replace("\x00", "")[:LONGEST]
@@ -38,12 +57,19 @@ def vector(parts: Iterable[tuple[str, str]], language: str) -> RawSQL:
         for lexeme in found:
             letter = PART_WEIGHT if lexeme.is_part else weight
             entries.append(f"'{lexeme.text}':{min(lexeme.position, lexemes.MOST_POSITIONS)}{letter}")
-        words = " ".join(lexeme.text for lexeme in found if lexeme.has_stem)
-        for config in _configs(language) if words else []:
-            stems.append(f" || setweight(to_tsvector(%s::regconfig, %s), '{weight}')")
-            params += [config, words]
-    sql = "%s::tsvector" + "".join(stems)
-    return RawSQL(sql, (" ".join(entries), *params), SearchVectorField())  # noqa: S611 (texts are parameters)
+        stemmed.append((weight, " ".join(lexeme.text for lexeme in found if lexeme.has_stem)))
+    return Document(" ".join(entries), tuple(stemmed), tuple(_configs(language)))
+
+
+def vector_sql(entries: str, configs: Sequence[str], texts: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
+    """Return the SQL of a `text_vector` over expressions for the entries and for each (text, weight), and its configs.
+
+    The configs are parameters: for each text in turn, one for each dictionary, before the text's own.
+    """
+    stems = [
+        f" || setweight(to_tsvector(%s::regconfig, {text}), '{weight}')" for text, weight in texts for _ in configs
+    ]
+    return f"{entries}::tsvector{''.join(stems)}", [config for _ in texts for config in configs]
 
 
 Form: TypeAlias = tuple[str, tuple[str, ...]]

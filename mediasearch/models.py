@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -12,14 +13,22 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.core.files.storage import Storage, storages
 from django.db import models, router, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
 
 from mediasearch import conf, fulltext
-from mediasearch.features import titles
-from mediasearch.querysets import AssetQuerySet, GenerationQuerySet, JobQuerySet, PauseQuerySet, TallyQuerySet
+from mediasearch.features import lexemes, titles
+from mediasearch.querysets import (
+    AssetQuerySet,
+    EmbeddingQuerySet,
+    GenerationQuerySet,
+    JobQuerySet,
+    PauseQuerySet,
+    TallyQuerySet,
+)
+from mediasearch.shared_rows import SharedRow
 
 LIBRARY = "library"
 _LONGEST_STEM, _LONGEST_SUFFIX = 180, 20
@@ -43,24 +52,42 @@ class Stage(models.TextChoices):
 
 EMBEDS = (Stage.EMBED_IMAGE, Stage.EMBED_CAPTION)
 """The stages that are owed once for each living generation."""
+STAGE_VERSIONS: dict[Stage, int] = dict.fromkeys(Stage, 1)
+"""Raise a stage's version when it makes more of the same file or text: all assets are then owed it once more."""
 
 
-class Remembered(models.JSONField):
-    """What only statements of its own change: whoever saves a row may have read it long ago."""
+def current_version() -> int:
+    """Return the version of all that follows from an asset's row: of the folding of words and of each stage.
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        return super().pre_save(model_instance, add) if add else F(self.attname)
+    A sum, and so it only grows: while old and new processes run side by side, the new ones know which rows the old
+    ones wrote.
+    """
+    return lexemes.VERSION + sum(STAGE_VERSIONS.values())
 
 
-class Asset(models.Model):
+BLANK = (
+    Q(width=None) | Q(height=None) | Q(byte_size=None) | Q(perceptual_hash=None)
+    | Q(mime_type="") | Q(content_hash="") | Q(thumbnail="") | Q(text_vector=None)
+    | Q(ocr_text="", ocr_length__gt=0)
+)  # fmt: skip
+"""What a row looks like before it was inspected, or after something undid what workers wrote."""
+
+
+class Asset(SharedRow):
     """One picture that mediasearch knows."""
 
     #: Each text that can be searched, with its weight in `text_vector`.
     TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "B", "ocr_text": "C"}
+    #: What text vector and jobs follow from.
+    FOLLOWED = frozenset({*TEXT_WEIGHTS, "language", "source", "file", "file_version"})
+    #: What the stage `inspect` fills in, which is never blank once it was done.
+    MEASURED = (
+        "width", "height", "mime_type", "byte_size", "content_hash", "perceptual_hash", "thumbnail",
+    )  # fmt: skip
+    WORKERS = frozenset({*MEASURED, "ocr_text", "ocr_words", "ocr_length", "text_vector", "derived_version", "settled"})
+    ADOPTED = frozenset({"title", "caption", "caption_source", "tags", "copyright", "taken_at"})
     #: A picture is found by its own row; it does not count as "used" by it. Read by Wagtail.
     wagtail_reference_index_ignore = True
-    #: How urgent the jobs are that follow from saving this object; None: as those of an upload.
-    owed_priority: int | None = None
 
     source = models.SlugField(_("source"), default=LIBRARY, editable=False)
     object_id = models.BigIntegerField(null=True, blank=True, editable=False)
@@ -95,9 +122,13 @@ class Asset(models.Model):
     thumbnail = models.CharField(max_length=255, blank=True, editable=False)
     ocr_text = models.TextField(_("text in the picture"), blank=True, editable=False)
     ocr_words = models.JSONField(default=list, blank=True, editable=False)
+    #: Characters that were read; None where that was before they were counted.
+    ocr_length = models.PositiveIntegerField(null=True, editable=False)
     text_vector = SearchVectorField(null=True, editable=False)
+    #: With which `current_version` text vector and jobs last followed from this row; 0 where they are yet to do so.
+    derived_version = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     #: What jobs that were pruned had done: {"read": input_key, "embed_image:3": input_key}. A job that is there counts.
-    settled = Remembered(default=dict, blank=True, editable=False)
+    settled = models.JSONField(default=dict, blank=True, editable=False)
 
     objects = AssetQuerySet.as_manager()
 
@@ -105,14 +136,9 @@ class Asset(models.Model):
         verbose_name, verbose_name_plural = _("image"), _("images")
         ordering = ["-created_at", "-id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["source", "object_id"], condition=Q(object_id__isnull=False), name="mediasearch_asset_object_id"
-            ),
-            models.UniqueConstraint(
-                fields=["source", "object_uuid"],
-                condition=Q(object_uuid__isnull=False),
-                name="mediasearch_asset_object_uuid",
-            ),
+            # Without conditions, which Django's upserts can't name; where there is no id, there is no conflict.
+            models.UniqueConstraint(fields=["source", "object_id"], name="mediasearch_asset_by_id"),
+            models.UniqueConstraint(fields=["source", "object_uuid"], name="mediasearch_asset_by_uuid"),
         ]
         indexes = [
             GinIndex(fields=["text_vector"], name="mediasearch_asset_text", fastupdate=False),
@@ -121,31 +147,54 @@ class Asset(models.Model):
             models.Index(fields=["taken_at"], name="mediasearch_asset_taken"),
             models.Index(fields=["created_at", "id"], name="mediasearch_asset_created"),
             models.Index(fields=["content_hash"], name="mediasearch_asset_content"),
+            models.Index(fields=["derived_version"], name="mediasearch_asset_derived"),
+            models.Index(fields=["id"], condition=BLANK, name="mediasearch_asset_blank"),
         ]
 
     def __str__(self) -> str:
         return self.title or (self.file.name or "").rpartition("/")[2] or f"{self.source} {self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store the row with its text vector, so that the two can't differ, and with what is owed to it."""
-        self.prepare()
-        if (only := kwargs.get("update_fields")) is not None:
-            derived = {"text_vector"} if set(only) & {*self.TEXT_WEIGHTS, "language"} else set()
-            kwargs["update_fields"] = {*only, *derived} | ({"file_version"} if "file" in only else set())
+        """Store what people write of the row, with what follows from it: text vector and jobs, in one transaction.
+
+        Columns that workers write stay as they are, and so do those that they filled in since this object was read,
+        unless it was given another value.
+        """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        # Its jobs are written on post_save, which Django sends when the row is committed already, unless in here.
+        adding = self._state.adding
+        self._store_file()
+        if adding:
+            self.prepare()
+        elif self.has_changed("caption") and not self.has_changed("caption_source"):
+            self.caption_source = ""
+        if (only := kwargs.get("update_fields")) is not None:
+            kwargs["update_fields"] = written_fields(only) - self.WORKERS
+        inserting = adding and self.pk is None
         with transaction.atomic(using=using, savepoint=False):
             super().save(*args, **kwargs)
+            written = Asset.objects.using(using)
+            if inserting:
+                Job.objects.using(using).owe([self])
+            else:
+                written.follow([self.pk])
 
     def prepare(self) -> None:
-        """Set what follows from other fields."""
+        """Set what an INSERT stores beside what people wrote: a copied row has done none of the other's work."""
+        self._store_file()
+        self.settled, self.derived_version = {}, current_version()
+        self.text_vector = self.document().expression
+
+    def _store_file(self) -> None:
+        """Store an uploaded file of the library now, which gives it the name that jobs go by."""
         if self.source == LIBRARY and self.file:
             if not self.file._committed:  # type: ignore[attr-defined]
-                # Storing the file now gives it the name that jobs go by.
                 self.file.save(_storable(str(self.file.name)), self.file.file, save=False)
             self.file_version = str(self.file.name)
+
+    def document(self) -> fulltext.Document:
+        """Return the texts of the row as they are searched."""
         parts = [(self._text(name), weight) for name, weight in self.TEXT_WEIGHTS.items()]
-        self.text_vector = fulltext.vector(parts, self.language)
+        return fulltext.document(parts, self.language)
 
     def _text(self, name: str) -> str:
         value = getattr(self, name)
@@ -158,9 +207,20 @@ class Asset(models.Model):
         return "\n".join(dict.fromkeys(line for line in said if line))
 
     def input_key(self, stage: str) -> str:
-        """Return a name for what a stage reads; where it has not changed, there is nothing to do."""
+        """Return a name for what a stage reads, and for its version; while it is the same, there is nothing to do."""
         read = self.description if stage == Stage.EMBED_CAPTION else self.file_version
-        return hashlib.sha256(read.encode()).hexdigest()[:32] if read else ""
+        version = STAGE_VERSIONS[Stage(stage)]
+        made_of = read if version == 1 else f"{version}\n{read}"
+        return hashlib.sha256(made_of.encode()).hexdigest()[:32] if read else ""
+
+
+def written_fields(names: Iterable[str]) -> set[str]:
+    """Return the columns that are written with these: a file has a version, and a caption somebody who wrote it."""
+    return {
+        *names,
+        *(["file_version"] if "file" in names else []),
+        *(["caption_source"] if "caption" in names else []),
+    }
 
 
 def _storable(name: str) -> str:
@@ -237,6 +297,8 @@ class Embedding(models.Model):
     caption = HalfVectorField(null=True)
     image_caption = HalfVectorField(null=True)
 
+    objects = EmbeddingQuerySet.as_manager()
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["generation", "asset"], name="mediasearch_embedding_once")]
 
@@ -263,6 +325,8 @@ class Job(models.Model):
     input_key = models.CharField(max_length=32, blank=True)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     suspect = models.BooleanField(default=False)
+    #: Is it to be computed, even where another asset has the same file?
+    afresh = models.BooleanField(default=False, db_default=False)
     priority = models.SmallIntegerField(default=UPLOAD)
     due_at = models.DateTimeField(_("due"), default=timezone.now)
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -3,68 +3,192 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from django.db import connections, models, transaction
-from django.db.models import Count, Exists, OuterRef, Q
+from django.contrib.postgres.fields import ArrayField
+from django.db import connections, models, router, transaction
+from django.db.models import Count, Exists, F, Func, Max, OuterRef, Q, Value
 from django.db.models.functions import Now
+from django.dispatch import Signal
+
+from mediasearch import derivation
+from mediasearch.exceptions import WrittenByWorkers
 
 if TYPE_CHECKING:
-    from mediasearch.models import Asset, Generation, Job, Pause, Tally  # noqa: F401
+    from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Tally  # noqa: F401
 
+M = TypeVar("M", bound=models.Model)
 _CHUNK = 1_000
+jobs_owed = Signal()
+"""Sent, in the transaction, where jobs became due: somebody should be told when it commits."""
 
 
-class AssetQuerySet(models.QuerySet["Asset"]):
-    """Assets, whose text vectors and jobs follow whichever way they are written."""
+class StoredQuerySet(models.QuerySet[M]):
+    """Rows of a table of mediasearch's."""
+
+    def primary(self) -> Self:
+        """Read from the database that is written: what a replica still has must not lead to a write."""
+        return self.using(router.db_for_write(self.model))
+
+    def among(self, ids: Sequence[int]) -> Self:
+        """Those with these primary keys, as one array however many they are."""
+        return self.filter(Among(F("pk"), Value(list(ids), output_field=ArrayField(models.BigIntegerField()))))
+
+
+class Among(Func):
+    """`x = ANY (array)`: one parameter, where IN has one for each value."""
+
+    template = "(%(expressions)s))"
+    arg_joiner = " = ANY ("
+    output_field = models.BooleanField()
+
+
+class AssetQuerySet(StoredQuerySet["Asset"]):
+    """Assets, whose text vectors and jobs follow whichever way people write them."""
 
     def update(self, **kwargs: Any) -> int:
-        """As in Django; where a text or a file changes, text vector and jobs follow in the same transaction."""
-        from mediasearch.models import Job
+        """As in Django: all or nothing; text vectors and jobs follow in the same transaction.
 
-        watched = {*self.model.TEXT_WEIGHTS, "language", "file", "file_version"}
-        if not set(kwargs) & watched or "text_vector" in kwargs:
-            return super().update(**kwargs)
+        Rows are locked in the order of their keys, so that two updates can't deadlock. Raises WrittenByWorkers for a
+        column that only workers write.
+        """
+        self._refuse_workers_columns(kwargs)
+        if "caption" in kwargs:
+            kwargs.setdefault("caption_source", "")
+        self._for_write = True
         with transaction.atomic(using=self.db):
-            ids = list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
-            changed = self.model.objects.using(self.db).filter(pk__in=ids)
-            count = super(AssetQuerySet, changed).update(**kwargs)
-            for start in range(0, len(ids), _CHUNK):
-                assets = list(self.model.objects.using(self.db).filter(pk__in=ids[start : start + _CHUNK]))
-                for asset in assets:
-                    asset.prepare()
-                    derived = {"text_vector": asset.text_vector, "file_version": asset.file_version}
-                    changed.filter(pk=asset.pk).update(**derived)
-                Job.objects.using(self.db).owe(assets)
+            ids = self.lock()
+            count = super(AssetQuerySet, self.among(ids)).update(**kwargs)
+            if set(kwargs) & self.model.FOLLOWED:
+                self.model.objects.using(self.db).follow(ids)
         return count
 
     update.alters_data = True  # type: ignore[attr-defined]
 
-    def bulk_create(self, objs: Iterable[Asset], *args: Any, **kwargs: Any) -> list[Asset]:
-        """As in Django; the jobs of the new assets are written in the same transaction."""
-        from mediasearch.models import Job
+    def bulk_create(
+        self,
+        objs: Iterable[Asset],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[Asset]:
+        """As in Django, upserts too; text vectors and jobs follow in the same transaction, at back-fill priority.
 
+        Raises WrittenByWorkers where an upsert names a column that only workers write.
+        """
+        from mediasearch.models import Job, written_fields
+
+        self._for_write = True
         assets = list(objs)
         for asset in assets:
             asset.prepare()
+            if ignore_conflicts:
+                asset.derived_version = 0  # Django does not say which of them are stored; this does.
+        if update_fields is not None:
+            self._refuse_workers_columns(update_fields)
+            update_fields = sorted(written_fields(update_fields))
         with transaction.atomic(using=self.db):
-            created = super().bulk_create(assets, *args, **kwargs)
-            Job.objects.owe(created, priority=Job.BACKFILL)
+            stored = self.model.objects.using(self.db)
+            if update_conflicts and unique_fields:
+                stored._in_conflict(assets, unique_fields).lock()
+            named = [asset.pk for asset in assets if asset.pk is not None]
+            last = stored.aggregate(last=Max("pk"))["last"] or 0
+            created = super().bulk_create(
+                assets, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+            )
+            if ignore_conflicts:
+                new = stored.filter(Q(pk__gt=last) | Q(pk__in=named), derived_version=0)
+                stored.follow(new.lock(), priority=Job.BACKFILL)
+            elif update_conflicts:
+                stored.follow(sorted(asset.pk for asset in created), priority=Job.BACKFILL)
+            else:
+                Job.objects.using(self.db).owe(created, priority=Job.BACKFILL)
         return created
 
-    def lacking_jobs(self) -> AssetQuerySet:
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    def record(self, **found: Any) -> int:
+        """Store what workers found out, in columns that nobody else writes; `follow` is left to the caller."""
+        return super().update(**found)
+
+    record.alters_data = True  # type: ignore[attr-defined]
+
+    def follow(self, ids: Sequence[int], *, priority: int | None = None) -> int:
+        """Store the text vectors of assets and owe what their rows call for; return how many jobs became due by it.
+
+        Runs in the caller's transaction, which has written or locked these rows.
+        """
+        from mediasearch.models import Job
+
+        owed = 0
+        for start in range(0, len(ids), _CHUNK):
+            assets = list(self.among(ids[start : start + _CHUNK]).texts())
+            derivation.rewrite(assets, self.db)
+            owed += Job.objects.using(self.db).owe(assets, priority=priority)
+        return owed
+
+    follow.alters_data = True  # type: ignore[attr-defined]
+
+    def lock(self, *, skip_locked: bool = False, limit: int | None = None) -> list[int]:
+        """Lock these rows for a write, or the first few, in the order of their keys; return the keys that are locked.
+
+        Everybody who locks several assets does so in this order, and locks assets before their jobs.
+        """
+        rows = self.order_by()
+        if rows.query.group_by is not None or rows.query.distinct or rows.query.is_sliced:
+            rows = self.model.objects.using(self.db).filter(pk__in=rows.values("pk"))
+        rows = rows.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
+        return [asset.pk for asset in rows.order_by("pk").only("pk")[:limit]]
+
+    def texts(self) -> Self:
+        """With the columns that text vectors and jobs follow from, and no others."""
+        return self.only(*self.model.FOLLOWED, "derived_version")
+
+    def outdated(self) -> Self:
+        """Assets from whose rows nothing has followed yet, or what an older version makes of them."""
+        from mediasearch.models import current_version
+
+        return self.filter(derived_version__lt=current_version())
+
+    def blank(self) -> Self:
+        """Assets that were inspected, or read, and have lost what was found out."""
+        from mediasearch.models import BLANK, Job, Stage
+
+        jobs = Job.objects.filter(asset=OuterRef("pk"), stage=Stage.INSPECT)
+        done = Exists(jobs.filter(state="done"))
+        return self.filter(BLANK, done | (Q(settled__has_key=settled_key(Stage.INSPECT)) & ~Exists(jobs)))
+
+    def lacking_jobs(self) -> Self:
         """Assets that were never owed what every asset is owed."""
         from mediasearch.models import Generation, Job, Stage
 
         jobs = Job.objects.filter(asset=OuterRef("pk"))
         lacking = Q(~Exists(jobs.filter(stage=Stage.INSPECT)) & ~Q(settled__has_key=settled_key(Stage.INSPECT)))
-        for generation in Generation.objects.living():
+        for generation in Generation.objects.using(self.db).living():
             made = jobs.filter(stage=Stage.EMBED_IMAGE, generation=generation)
             lacking |= Q(~Exists(made) & ~Q(settled__has_key=settled_key(Stage.EMBED_IMAGE, generation.pk)))
         return self.filter(lacking)
 
+    def _refuse_workers_columns(self, names: Iterable[str]) -> None:
+        if refused := sorted(self.model.WORKERS & {*names}):
+            raise WrittenByWorkers(
+                f"Only workers write {', '.join(refused)}. To have them made again, call mediasearch.reindex(assets)."
+            )
 
-class GenerationQuerySet(models.QuerySet["Generation"]):
+    def _in_conflict(self, assets: Sequence[Asset], unique_fields: Iterable[str]) -> Self:
+        """The stored rows that an upsert may change, and perhaps a few others."""
+        names = {"pk" if name == "id" else name for name in unique_fields}
+        values = {name: {getattr(asset, name) for asset in assets} - {None} for name in names}
+        return self.filter(**{f"{name}__in": some for name, some in values.items()})
+
+
+class EmbeddingQuerySet(StoredQuerySet["Embedding"]):
+    """Vectors."""
+
+
+class GenerationQuerySet(StoredQuerySet["Generation"]):
     """Generations, of which one answers searches."""
 
     def active(self) -> Generation | None:
@@ -82,38 +206,43 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         return list(self.raw(living, using=self.db))
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+class JobQuerySet(StoredQuerySet["Job"]):
     """Jobs: what is owed, due and done."""
 
     def owe(
         self,
-        assets: Sequence[Asset],
+        assets: Iterable[Asset],
         stages: Collection[str] | None = None,
         *,
         generations: Sequence[Generation] | None = None,
         priority: int | None = None,
         force: bool = False,
     ) -> int:
-        """Write down what is owed to assets; return how many jobs became due by it.
+        """Write down what is owed to assets as they are stored; return how many jobs became due by it.
 
-        A job whose input is the same as last time stays as it is, unless `force`. Runs in the caller's transaction.
+        A job whose input is the same as last time stays as it is, unless `force`: then it is computed afresh, even
+        where another asset has the same file. Runs in the caller's transaction, which holds the assets' locks where
+        they were there before it. Sends `jobs_owed` where a job became due.
         """
-        from mediasearch.models import EMBEDS, Generation, Job, Stage
+        from mediasearch.models import EMBEDS, Asset, Generation, Job, Stage
 
+        stored = Asset.objects.using(self.db).among([asset.pk for asset in assets]).texts().order_by("pk")
         wanted = set(stages if stages is not None else owed_stages())
         living = Generation.objects.using(self.db).hold_living() if generations is None else generations
         rows: list[tuple[Asset, str, int | None]] = []
-        for stage in Stage:
-            if stage in wanted:
+        for asset in stored:  # In one order for all writers, so that they can't deadlock.
+            for stage in (stage for stage in Stage if stage in wanted):
                 targets = [g.pk for g in living] if stage in EMBEDS else [None]
-                rows += [(asset, stage, target) for asset in assets for target in targets]
-        rows.sort(key=lambda row: row[0].pk)  # One order for all writers, so that they can't deadlock.
+                rows += [(asset, stage, target) for target in targets]
         chosen = Job.UPLOAD if priority is None else priority
-        return sum(
+        owed = sum(
             _upsert(self.db, group[start : start + _CHUNK], chosen, force)
             for group in ([r for r in rows if r[2] is None], [r for r in rows if r[2] is not None])
             for start in range(0, len(group), _CHUNK)
         )
+        if owed:
+            jobs_owed.send(sender=self.model)
+        return owed
 
     def due(self) -> JobQuerySet:
         """Jobs that could be claimed now."""
@@ -121,16 +250,21 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def requeue(self) -> int:
         """Make these jobs due again, with all their claims back."""
-        return self.update(
-            state="pending",
-            attempts=0,
-            suspect=False,
-            due_at=Now(),
-            token=None,
-            lease_until=None,
-            error="",
-            finished_at=None,
-        )
+        from mediasearch.models import Asset
+
+        self._for_write = True
+        with transaction.atomic(using=self.db):
+            Asset.objects.using(self.db).filter(pk__in=self.order_by().values("asset")).lock()
+            return self.update(
+                state="pending",
+                attempts=0,
+                suspect=False,
+                due_at=Now(),
+                token=None,
+                lease_until=None,
+                error="",
+                finished_at=None,
+            )
 
     requeue.alters_data = True  # type: ignore[attr-defined]
 
@@ -145,14 +279,14 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(Q(state="pending") | Q(state="running"))
 
 
-class PauseQuerySet(models.QuerySet["Pause"]):
+class PauseQuerySet(StoredQuerySet["Pause"]):
     """Stages at rest."""
 
     def current(self) -> PauseQuerySet:
         return self.filter(until__gt=Now())
 
 
-class TallyQuerySet(models.QuerySet["Tally"]):
+class TallyQuerySet(StoredQuerySet["Tally"]):
     """Counters that only grow."""
 
     def count_up(self, stage: str, outcomes: Mapping[str, int]) -> None:
@@ -211,25 +345,29 @@ def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority:
         cursor.execute(
             f"""
             INSERT INTO {table} AS job (asset_id, stage, generation_id, input_key, state, priority, attempts, suspect,
-                                        error, due_at, created_at, finished_at)
-            SELECT asset_id, stage, generation_id, input_key, CASE WHEN nothing THEN 'done' ELSE 'pending' END,
-                   %s, 0, false, '', clock_timestamp(), clock_timestamp(), CASE WHEN nothing THEN clock_timestamp() END
+                                        afresh, error, due_at, created_at, finished_at)
+            SELECT asset_id, owed.stage, generation_id, owed.input_key,
+                   CASE WHEN nothing THEN 'done' ELSE 'pending' END, %s, 0, false, %s, '', clock_timestamp(),
+                   clock_timestamp(), CASE WHEN nothing THEN clock_timestamp() END
             FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[])
                      AS owed (asset_id, stage, generation_id, input_key)
+                 -- A job that stays as it is must not be locked, as ON CONFLICT would: workers hold many of them.
+                 LEFT JOIN LATERAL (SELECT input_key AS key FROM {table}
+                                    WHERE asset_id = owed.asset_id AND stage = owed.stage AND {same}) AS known ON true
                  LEFT JOIN LATERAL (SELECT settled ->> {SETTLED_KEY} AS key FROM {assets} WHERE id = asset_id)
                      AS pruned ON true,
-                 LATERAL (SELECT input_key = '' AND coalesce(pruned.key, '') = '' AND NOT %s AS nothing) AS reads
-            WHERE %s OR pruned.key IS DISTINCT FROM input_key
-                  OR EXISTS (SELECT 1 FROM {table} WHERE asset_id = owed.asset_id AND stage = owed.stage AND {same})
+                 LATERAL (SELECT owed.input_key = '' AND coalesce(pruned.key, '') = '' AND NOT %s AS nothing) AS reads
+            WHERE %s OR coalesce(known.key, pruned.key) IS DISTINCT FROM owed.input_key
             ON CONFLICT {conflict} DO UPDATE
             SET state = 'pending', input_key = excluded.input_key, priority = excluded.priority, attempts = 0,
-                suspect = false, error = '', due_at = clock_timestamp(), token = NULL, lease_until = NULL,
-                finished_at = NULL
+                suspect = false, afresh = excluded.afresh, error = '', due_at = clock_timestamp(), token = NULL,
+                lease_until = NULL, finished_at = NULL
             WHERE job.input_key <> excluded.input_key OR %s
             RETURNING state
             """,
             [
                 priority,
+                force,
                 [asset.pk for asset, _, _ in rows],
                 [str(stage) for _, stage, _ in rows],
                 [generation for _, _, generation in rows],

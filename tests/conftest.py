@@ -16,6 +16,7 @@ from PIL import Image
 
 from mediasearch.indexing import doorbell, losses, worker
 from mediasearch.models import Asset, Generation, Stage
+from mediasearch.querysets import AssetQuerySet
 
 MakeAsset = Callable[..., Asset]
 PUBLISH = doorbell._publish
@@ -40,6 +41,13 @@ def _apart(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     with translation.override("en"):  # A test client's request leaves its language behind.
         yield
     cache.clear()
+
+
+def workers_write(assets: AssetQuerySet, **found: Any) -> None:
+    """Store what workers would have found out, in columns that only they write, with what follows from it."""
+    ids = list(assets.values_list("pk", flat=True))
+    assets.record(**found)
+    Asset.objects.follow(ids)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_change__of_a_title_owes_the_caption_vector_alone(
 ) -> None:
     asset = make_asset("red", title="Old", tags=["a"], alt_text="alt")
     index_all()
-    Asset.objects.filter(pk=asset.pk).update(ocr_text="read", ocr_words=[{"text": "read"}])
+    Asset.objects.filter(pk=asset.pk).record(ocr_text="read", ocr_words=[{"text": "read"}])
     asset.refresh_from_db()
     answer = admin_client.post(change(asset), fields(title="New", tags="a", alt_text="alt"))
     assert answer.status_code == 302

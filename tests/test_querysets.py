@@ -91,7 +91,7 @@ def test_owe__a_running_job_whose_input_changed_loses_its_token(
     asset.caption = "blue"
     asset.save()
     written: list[object] = []
-    assert ledger.settle([claim], ["stale"], written.extend) == 0
+    assert ledger.settle([claim], ["stale"], written.extend).done == 0
     assert written == []
     assert states(asset)["embed_caption"] == "pending"
 

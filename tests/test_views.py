@@ -28,7 +28,7 @@ from mediasearch.features.local import Local
 from mediasearch.models import Asset, Generation
 from mediasearch.search.results import Notice, Outcome
 from mediasearch.sources.registry import visible_to
-from tests.conftest import MakeAsset, picture
+from tests.conftest import MakeAsset, picture, workers_write
 
 HOME = "/"
 IndexAll = Callable[[], None]
@@ -429,7 +429,7 @@ def test_asset__shows_all_that_is_known(
         "red", title="Fire engine", caption="A caption", category="cars & vans", tags=["red, hot"], copyright="Me"
     )
     index_all()
-    Asset.objects.filter(pk=made.pk).update(ocr_text="<script>alert(1)</script>")
+    workers_write(Asset.objects.filter(pk=made.pk), ocr_text="<script>alert(1)</script>")
     html = text_of(client.get(reverse("mediasearch:asset", args=[made.pk])))
     for part in ("Fire engine", "A caption", "?category=cars%20%26%20vans", "64 × 48 pixels", "Me", "&lt;script&gt;"):
         assert part in html
@@ -528,7 +528,7 @@ def test_original__is_sent_as_what_it_is(client: Client, indexed: Asset) -> None
 
 @pytest.mark.parametrize("mime_type", ["", "text/html", "image/svg+xml"])
 def test_original__that_is_no_known_picture_is_downloaded(client: Client, indexed: Asset, mime_type: str) -> None:
-    Asset.objects.update(mime_type=mime_type)
+    workers_write(Asset.objects.all(), mime_type=mime_type)
     page = fetched(client, reverse("mediasearch:original", args=[indexed.pk]))
     assert page.sent
     assert page.headers["Content-Type"] == "application/octet-stream"

@@ -20,6 +20,8 @@ _WORD = rf"[^\W_{_CJK}]+"
 _TOKEN = re.compile(rf"(?P<cjk>[{_CJK}]+)|{_WORD}(?:[-.,:;/_@&+'’–]{_WORD})*")
 _PART = re.compile(r"[0-9]+|[^\W\d_]+|[^\W_]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
+VERSION = 1
+"""Raise it when texts fold to other words: the rows that are stored are then folded again, some at a time."""
 LONGEST = 80
 """Characters of a word that are kept; longer runs are noise, and a lexeme must stay under 2 kB."""
 MOST_POSITIONS = 16_383

@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 SIGN_EVERY = 10.0
 """Seconds after which a batch that goes on renews its lease, which is also what shows that somebody is at it."""
 
+FIRST_WAIT, LAST_WAIT = 0.05, 0.4
+"""Seconds before a row that another transaction holds is tried again, twice as many each time."""
+LOCKED_SECONDS = 15.0
+"""After how many seconds a job whose row was still held comes again."""
+
 _down: set[Stage] = set()
 """Stages whose model failed on a picture of our own when it was last asked in this process."""
 
@@ -34,7 +39,7 @@ class Batch:
     """Claims of one stage and generation, with what has become of them so far."""
 
     def __init__(self, work: Work, claims: Sequence[Claim]) -> None:
-        found = Asset.objects.in_bulk([claim.asset for claim in claims])
+        found = Asset.objects.primary().defer("text_vector", "ocr_words").in_bulk([claim.asset for claim in claims])
         self.work = work
         self.claims = [claim for claim in claims if claim.asset in found]  # A deleted asset took its jobs along.
         self.assets = [found[claim.asset] for claim in self.claims]
@@ -73,6 +78,9 @@ class Batch:
                 with telling_of_full(self.work.stage):
                     return self._write()
             except Exception as error:
+                if isinstance(error, Error) and outage.is_locked(error):
+                    self._postpone(self.claims)
+                    return 0
                 if isinstance(error, Error) and outage.passes(error):
                     raise  # The database's fault, and not these results'.
                 logger.exception("What %s came to can't be stored.", self.work.stage)
@@ -86,16 +94,37 @@ class Batch:
         return 0
 
     def _write(self) -> int:
-        done = ledger.settle(self.claims, self._values, self.work.write)
+        values = dict(zip(self.claims, self._values, strict=True))
+        done, left, wait = 0, tuple(self.claims), FIRST_WAIT
+        while left:
+            settled = ledger.settle(left, [values[claim] for claim in left], self.work.write)
+            done, left = done + settled.done, settled.locked
+            if left and wait > LAST_WAIT:
+                break
+            if left:  # Most transactions of a site are over in a moment.
+                time.sleep(wait)
+                wait *= 2
         if not any(isinstance(value, Unavailable) for value in self._values):
             ledger.resume(self.work.stage)
+        self._log(done)
+        self._postpone(left)
+        return done
+
+    def _postpone(self, claims: Sequence[Claim]) -> None:
+        """Return for these later: nobody knows how long another transaction holds their rows."""
+        if claims:
+            ledger.release(claims, "Another transaction holds this image's row.", wait=LOCKED_SECONDS)
+            stage, count = str(self.work.stage), len(claims)
+            extra = {"event": "locked", "stage": stage, "locked": count}
+            logger.info("%s: %d results wait for rows that are locked", stage, count, extra=extra)
+
+    def _log(self, done: int) -> None:
         stage, claimed, seconds = str(self.work.stage), len(self.claims), time.monotonic() - self._started
         fields = {
             "event": "batch", "stage": stage, "generation": self.claims[0].generation if self.claims else None,
             "claimed": claimed, "done": done, "seconds": round(seconds, 3),
         }  # fmt: skip
         logger.info("%s: %d of %d done in %.2f s", stage, done, claimed, seconds, extra=fields)
-        return done
 
     def _attempt(self, step: Callable[[], list[Any]]) -> None:
         if self._fault is not None:

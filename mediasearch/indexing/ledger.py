@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,10 +22,13 @@ from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
 from mediasearch.indexing import clock, doorbell, losses, owners
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
+from mediasearch.querysets import JobQuerySet
 
 logger = logging.getLogger(__name__)
 SWEEP_LOCK = 0x6D656469
-_SWEPT_AT_ONCE = 500
+LOCK_SECONDS = 2
+"""How long a batch that is being settled waits for rows other than its own."""
+_AT_ONCE = 500
 _TRIES = 3
 
 
@@ -41,6 +45,17 @@ class Claim:
     suspect: bool = False
     """Was it lost in a crash before? Then it is the only claim of its batch."""
     priority: int = Job.UPLOAD
+    afresh: bool = False
+    """Must it be computed, even where another asset has the same file?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of a batch."""
+
+    done: int
+    locked: tuple[Claim, ...] = ()
+    """Claims that are left, since another transaction holds their rows."""
 
 
 def urgency(stages: Sequence[Stage]) -> dict[Stage, int]:
@@ -78,7 +93,7 @@ def claim(stage: Stage, limit: int) -> list[Claim]:
 
 def _most_urgent(stage: Stage) -> tuple[bool, int | None] | None:
     """Is the first due job a suspect, and which generation is it for?"""
-    due = Job.objects.due().filter(stage=stage).order_by("priority", "due_at", "pk")
+    due = Job.objects.primary().due().filter(stage=stage).order_by("priority", "due_at", "pk")
     return due.values_list("suspect", "generation").first()
 
 
@@ -97,7 +112,7 @@ def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> l
                   AND suspect = %s AND generation_id IS NOT DISTINCT FROM %s
                   AND NOT EXISTS (SELECT 1 FROM {pauses} WHERE stage = %s AND until > clock_timestamp())
                 ORDER BY priority, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
-            RETURNING id, asset_id, generation_id, attempts, suspect, priority
+            RETURNING id, asset_id, generation_id, attempts, suspect, priority, afresh
             """,
             [
                 token,
@@ -116,48 +131,68 @@ def _claim(stage: Stage, limit: int, suspect: bool, generation: int | None) -> l
 def renew(claims: Sequence[Claim]) -> None:
     """Extend the lease of claims that are still ours."""
     if claims:
-        _ours(claims).update(lease_until=Now() + timedelta(seconds=conf.settings().lease_seconds))
+        lease = Now() + timedelta(seconds=conf.settings().lease_seconds)
+        with transaction.atomic(using=_database()):
+            _rows(_free(claims)).update(lease_until=lease)
 
 
 def settle(
     claims: Sequence[Claim],
     results: Sequence[Any],
     write: Callable[[list[tuple[Claim, Any]]], None],
-) -> int:
-    """Write results and what became of their jobs, in one transaction; return how many were done.
+) -> Settlement:
+    """Write results and what became of their jobs, in one transaction that waits for nobody's row.
 
     A result is a value for `write`, a Skip, or the error that the stage met; one that is nobody's fault gives the claim
-    back, to come again alone. What is no longer ours, because its lease ended or its input changed, is dropped.
+    back, to come again alone. What is no longer ours, because its lease ended or its input changed, is dropped. Claims
+    whose asset or job another transaction holds are left as they are and returned.
     """
-    with transaction.atomic(using=_database()):
+    with transaction.atomic(using=_database()), _short_waits():
         # Assets before jobs, as whoever saves an asset locks them: two orders would be a deadlock.
-        assets = Asset.objects.filter(pk__in={c.asset for c in claims}).order_by("pk")
-        list(assets.select_for_update(no_key=True).values_list("pk", flat=True))
-        held = set(_ours(claims).select_for_update().order_by("pk").values_list("pk", flat=True))
+        assets = Asset.objects.primary().among([c.asset for c in claims])
+        free = set(assets.lock(skip_locked=True))
+        held = set(_free([c for c in claims if c.asset in free]))
         ours = [(c, r) for c, r in zip(claims, results, strict=True) if c.job in held]
+        ends = [_close_one(c, r) for c, r in ours if isinstance(r, MediaSearchError | Skip)]
+        outcomes = Counter(filter(None, ends))
         done = [(c, r) for c, r in ours if not isinstance(r, MediaSearchError | Skip)]
         if done:
             write(done)
             _close([c for c, _ in done], Job.State.DONE)
-        outcomes = Counter({"done": len(done)})
-        for c, result in ours:
-            if isinstance(result, Skip):
-                _close([c], Job.State.SKIPPED, result.reason)
-                outcomes["skipped"] += 1
-            elif isinstance(result, Unavailable):
-                release([c], str(result), suspect=True)
-                _log_error(c, result, final=False)
-            elif isinstance(result, MediaSearchError):
-                final = isinstance(result, Refused) or c.attempts >= conf.settings().max_claims
-                if final:
-                    _close([c], Job.State.FAILED, str(result))
-                else:
-                    _retry(c, str(result))
-                _log_error(c, result, final=final)
-                outcomes["failed" if final else "retried"] += 1
+            outcomes["done"] = len(done)
         if ours:
             Tally.objects.using(_database()).count_up(claims[0].stage, outcomes)
-    return len(done)
+        left = set(_ours([c for c in claims if c.job not in held]).values_list("pk", flat=True))
+    return Settlement(len(done), tuple(c for c in claims if c.job in left))
+
+
+def _close_one(c: Claim, result: MediaSearchError | Skip) -> str:
+    """Write that a job came to no value; return the outcome to count, "" for a claim that was given back."""
+    if isinstance(result, Skip):
+        _close([c], Job.State.SKIPPED, result.reason)
+        return "skipped"
+    if isinstance(result, Unavailable):
+        release([c], str(result), suspect=True)
+        _log_error(c, result, final=False)
+        return ""
+    final = isinstance(result, Refused) or c.attempts >= conf.settings().max_claims
+    if final:
+        _close([c], Job.State.FAILED, str(result))
+    else:
+        _retry(c, str(result))
+    _log_error(c, result, final=final)
+    return "failed" if final else "retried"
+
+
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    """Wait no longer than LOCK_SECONDS for a lock that was not asked for first, until the `with` ends."""
+    with connections[_database()].cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout')")
+        (before,) = cursor.fetchone()
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_SECONDS}s"])
+        yield
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [before])  # A caller's transaction goes on.
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +202,22 @@ class Skip:
     reason: str
 
 
-def release(claims: Sequence[Claim], reason: str, *, suspect: bool = False) -> None:
-    """Give claims back unused, as if they had never been made; as suspects, each comes again alone."""
-    _ours(claims).update(
-        state=Job.State.PENDING, attempts=F("attempts") - 1, token=None, lease_until=None, error=reason, due_at=Now(),
-        **({"suspect": True} if suspect else {}),
-    )  # fmt: skip
+def release(claims: Sequence[Claim], reason: str, *, suspect: bool = False, wait: float = 0.0) -> None:
+    """Give claims back unused, as if they had never been made; as suspects, each comes again alone.
+
+    They are due again in `wait` seconds.
+    """
+    with transaction.atomic(using=_database()):
+        _rows(_free(claims)).update(
+            state=Job.State.PENDING, attempts=F("attempts") - 1, token=None, lease_until=None, error=reason,
+            due_at=Now() + timedelta(seconds=wait), **({"suspect": True} if suspect else {}),
+        )  # fmt: skip
 
 
 def suspect(claims: Sequence[Claim], reason: str) -> None:
     """Give back claims that came to grief together: each is tried again alone, so that only the culprit fails."""
     with transaction.atomic(using=_database()):
-        held = {job.pk: job for job in _ours(claims).select_for_update().order_by("pk")}
+        held = set(_free(claims))
         ours = [c for c in claims if c.job in held]
         spent = [c for c in ours if c.attempts >= conf.settings().max_claims]
         _close(spent, Job.State.FAILED, reason)
@@ -193,7 +232,7 @@ def suspect(claims: Sequence[Claim], reason: str) -> None:
 
 def pause(stage: Stage, fault: Unavailable) -> None:
     """Rest a stage for a while, with the reason where people see it."""
-    Pause.objects.update_or_create(
+    Pause.objects.primary().update_or_create(
         stage=stage,
         defaults={"reason": str(fault), "until": Now() + clock.REST},
         create_defaults={"reason": str(fault), "until": Now() + clock.REST, "since": Now()},
@@ -202,22 +241,29 @@ def pause(stage: Stage, fault: Unavailable) -> None:
 
 def resume(stage: Stage) -> None:
     """Forget that a stage was paused, since it works again."""
-    Pause.objects.filter(stage=stage).delete()
+    Pause.objects.primary().filter(stage=stage).delete()
 
 
 def reindex(assets: Iterable[Asset] | QuerySet[Asset], stages: Collection[str] | None = None) -> int:
-    """Owe the stages (all of them by default) to assets once more, at low priority; return how many jobs that are."""
-    with transaction.atomic(using=_database()):
-        owed = Job.objects.owe(list(assets), stages, priority=Job.BACKFILL, force=True)
-        doorbell.ring_on_commit()
+    """Owe the stages (all of them by default) to assets once more, at low priority; return how many jobs that are.
+
+    Outside a transaction it takes some assets at a time, so that nobody waits for all of them.
+    """
+    keys = assets.values_list("pk", flat=True) if isinstance(assets, QuerySet) else (asset.pk for asset in assets)
+    ids, owed = sorted({*keys}), 0
+    for start in range(0, len(ids), _AT_ONCE):
+        with transaction.atomic(using=_database()):
+            some = Asset.objects.primary().among(ids[start : start + _AT_ONCE])
+            some.lock()
+            owed += Job.objects.primary().owe(some.only("pk"), stages, priority=Job.BACKFILL, force=True)
     return owed
 
 
 def retry(jobs: QuerySet[Job] | None = None) -> int:
     """Make failed jobs due again, with all their claims back; of `jobs`, or all there are. Returns how many."""
     with transaction.atomic(using=_database()):
-        chosen = (Job.objects.all() if jobs is None else jobs).filter(state=Job.State.FAILED)
-        count = Job.objects.filter(pk__in=chosen.values("pk")).requeue()
+        chosen = (Job.objects.all() if jobs is None else jobs).using(_database()).filter(state=Job.State.FAILED)
+        count = Job.objects.primary().filter(pk__in=chosen.values("pk")).requeue()
         if count:
             doorbell.ring_on_commit()
     return count
@@ -238,28 +284,32 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
                 return []
         found = clock.mend(using) | losses.take_back(ended)
         if thoroughly:
-            Job.objects.owe(list(Asset.objects.lacking_jobs()[:_SWEPT_AT_ONCE]), priority=Job.BACKFILL)
-        paused = set(Pause.objects.current().values_list("stage", flat=True))
-        waiting = Job.objects.due().filter(due_at__lte=Now() - timedelta(seconds=1))  # Newer work has rung for itself.
+            lacking = Asset.objects.primary().lacking_jobs()[:_AT_ONCE]
+            free = Asset.objects.primary().filter(pk__in=lacking.values("pk")).lock(skip_locked=True)
+            Job.objects.primary().owe(Asset.objects.primary().among(free).only("pk"), priority=Job.BACKFILL)
+        paused = set(Pause.objects.primary().current().values_list("stage", flat=True))
+        waiting = (
+            Job.objects.primary().due().filter(due_at__lte=Now() - timedelta(seconds=1))
+        )  # Newer work has rung for itself.
         return [
             queue
             for queue, stages in doorbell.QUEUES.items()
             if (unpaused := set(stages) - paused) & found
             or waiting.filter(stage__in=unpaused).exists()
-            or (Stage.EMBED_IMAGE in stages and Generation.objects.active() is None)
+            or (Stage.EMBED_IMAGE in stages and Generation.objects.primary().active() is None)
         ]
 
 
 def _close(claims: Sequence[Claim], state: Job.State, error: str = "") -> None:
-    Job.objects.filter(pk__in=[c.job for c in claims]).update(
-        state=state, error=error, token=None, lease_until=None, suspect=False, finished_at=Now()
+    _rows([c.job for c in claims]).update(
+        state=state, error=error, token=None, lease_until=None, suspect=False, afresh=False, finished_at=Now()
     )
 
 
 def _retry(c: Claim, error: str, *, suspect: bool = False, wait: float | None = None) -> None:
     if wait is None:
         wait = clock.delay(c.attempts)
-    Job.objects.filter(pk=c.job).update(
+    _rows([c.job]).update(
         state=Job.State.PENDING,
         error=error,
         suspect=suspect,
@@ -279,9 +329,19 @@ def _log_error(c: Claim, error: MediaSearchError, *, final: bool) -> None:
     )  # fmt: skip
 
 
-def _ours(claims: Sequence[Claim]) -> QuerySet[Job]:
+def _ours(claims: Sequence[Claim]) -> JobQuerySet:
     tokens = {c.token for c in claims}
-    return Job.objects.filter(pk__in=[c.job for c in claims], state=Job.State.RUNNING, token__in=tokens)
+    return _rows([c.job for c in claims]).filter(state=Job.State.RUNNING, token__in=tokens)
+
+
+def _free(claims: Sequence[Claim]) -> list[int]:
+    """Lock the jobs of claims that are still ours; return their ids, without those that another transaction holds."""
+    free = _ours(claims).select_for_update(skip_locked=True).order_by("pk")
+    return list(free.values_list("pk", flat=True))
+
+
+def _rows(ids: Sequence[int]) -> JobQuerySet:
+    return Job.objects.primary().filter(pk__in=ids)
 
 
 def _database() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import InterfaceError, OperationalError
 
-_LIMIT_OF_A_STATEMENT, _READ_ONLY, _OUT_OF_RESOURCES = "54", "25006", "53"
+_LIMIT_OF_A_STATEMENT, _READ_ONLY, _OUT_OF_RESOURCES, _LOCKED = "54", "25006", "53", ("55P03", "40P01")
 """Codes of PostgreSQL's, or the classes that they begin with."""
 
 
@@ -14,6 +14,11 @@ def passes(error: Exception) -> bool:
     if code.startswith(_LIMIT_OF_A_STATEMENT):  # For psycopg an OperationalError, too; it would come again for ever.
         return False
     return isinstance(error, OperationalError | InterfaceError) or code == _READ_ONLY  # A standby that was the primary.
+
+
+def is_locked(error: Exception) -> bool:
+    """Did another transaction hold a row for too long, or wait for one that this one held?"""
+    return _code(error) in _LOCKED
 
 
 def is_full(error: Exception) -> bool:

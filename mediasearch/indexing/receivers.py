@@ -8,27 +8,40 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_delete
 
 from mediasearch.indexing import doorbell
-from mediasearch.models import LIBRARY, Asset, Job, storage
+from mediasearch.models import LIBRARY, Asset, storage
+from mediasearch.querysets import jobs_owed
 
 
 def connect() -> None:
     """Start to listen."""
-    post_save.connect(saved, sender=Asset, dispatch_uid="mediasearch.saved")
+    jobs_owed.connect(owed, dispatch_uid="mediasearch.owed")
+    post_save.connect(loaded, sender=Asset, dispatch_uid="mediasearch.loaded")
     pre_delete.connect(about_to_delete, sender=Asset, dispatch_uid="mediasearch.about_to_delete")
     post_delete.connect(deleted, sender=Asset, dispatch_uid="mediasearch.deleted")
 
 
-def saved(sender: type[Asset], instance: Asset, raw: bool, using: str, **_: Any) -> None:
-    """Owe the asset whatever its change calls for, and ring when that is committed."""
-    if not raw:
-        owed = Job.objects.using(using).owe([instance], priority=instance.owed_priority)
-        if owed:
-            doorbell.ring_on_commit()
+def owed(**_: Any) -> None:
+    """Ring the workers when what became due is committed."""
+    doorbell.ring_on_commit()
+
+
+def loaded(sender: type[Asset], instance: Asset, raw: bool, created: bool, using: str, **_: Any) -> None:
+    """Have text vector and jobs follow where a fixture changed a row that was there.
+
+    Not at once, for the fixture may bring the jobs along: the workers' upkeep does so when it is committed.
+    """
+    if raw and not created:
+        Asset.objects.using(using).filter(pk=instance.pk).record(derived_version=0)
 
 
 def about_to_delete(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
-    """Lock the asset before its jobs are deleted, in the order in which workers lock them."""
-    list(Asset.objects.using(using).filter(pk=instance.pk).select_for_update().values_list("pk"))
+    """Lock the asset before its jobs are deleted, in the order in which everybody locks them.
+
+    What is then known of its files is the row's: the object may have been read before they were made.
+    """
+    rows = Asset.objects.using(using).filter(pk=instance.pk).select_for_update()
+    for file, thumbnail in rows.values_list("file", "thumbnail"):
+        instance.file.name, instance.thumbnail = file, thumbnail
 
 
 def deleted(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
@@ -38,7 +51,8 @@ def deleted(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
     def delete_files() -> None:
         if instance.source == LIBRARY and file.name:
             file.storage.delete(file.name)
-        if thumbnail and not Asset.objects.filter(thumbnail=thumbnail).exists():  # The same content shares one.
+        # Those of before each had its own are shared by assets of the same content.
+        if thumbnail and not Asset.objects.using(using).filter(thumbnail=thumbnail).exists():
             storage().delete(thumbnail)
 
     transaction.on_commit(delete_files, using=using, robust=True)

@@ -8,13 +8,14 @@ that all pictures need. `write` stores the values, in the transaction that close
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.files.base import ContentFile
 from django.db import DatabaseError, InterfaceError, connections, router
+from django.utils import timezone
 from pgvector import HalfVector
 from PIL import Image
 
@@ -26,6 +27,8 @@ from mediasearch.indexing import encoders, files, twins, witnesses
 from mediasearch.indexing.ledger import Claim, Skip
 from mediasearch.models import Asset, Embedding, Stage, storage
 
+CAPTIONER = "captioner"
+"""The `caption_source` of what a captioner wrote."""
 Tick = Callable[[], None]
 """Called between two files: keeps the lease."""
 
@@ -69,12 +72,15 @@ def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[Asset, bytes]
     return witnesses.judge(assets, results)
 
 
-def _to_write(done: Sequence[tuple[Claim, Any]]) -> Iterator[tuple[Asset, Any]]:
-    """Yield each asset as it is now, with its result; what its saving leads to is as urgent as this job was."""
-    assets = Asset.objects.in_bulk([claim.asset for claim, _ in done])
-    for claim, result in done:
-        assets[claim.asset].owed_priority = claim.priority
-        yield assets[claim.asset], result
+def _follow(done: Sequence[tuple[Claim, Any]]) -> None:
+    """Have text vectors and jobs follow from what was recorded, as urgent as the jobs that it came from."""
+    for priority in sorted({claim.priority for claim, _ in done}):
+        ids = sorted(claim.asset for claim, _ in done if claim.priority == priority)
+        Asset.objects.primary().follow(ids, priority=priority)
+
+
+def _record(claim: Claim, **found: Any) -> None:
+    Asset.objects.primary().filter(pk=claim.asset).record(**found, modified_at=timezone.now())
 
 
 class Inspect(Work):
@@ -89,20 +95,21 @@ class Inspect(Work):
     def _inspect(asset: Asset, data: bytes) -> dict[str, Any]:
         found, thumbnail = opener.inspect(data)
         digest = found["content_hash"]
-        name = f"mediasearch/thumbnails/{digest[:2]}/{digest}-{conf.settings().thumbnail_size}.webp"
-        return found | {"thumbnail": _stored(name, thumbnail)}
+        # The asset's own, or deleting another asset of the same content could take it along.
+        name = f"{digest}-{conf.settings().thumbnail_size}-{asset.pk}.webp"
+        return found | {"thumbnail": _stored(f"mediasearch/thumbnails/{digest[:2]}/{name}", thumbnail)}
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
-        for asset, found in _to_write(done):
-            written = self._adopt(asset, found["metadata"])
+        ids = [claim.asset for claim, _ in done]
+        assets = Asset.objects.primary().only(*Asset.ADOPTED).in_bulk(ids)  # As they are now, and locked.
+        for claim, found in done:
             measured = {field: value for field, value in found.items() if field != "metadata"}
-            for field, value in measured.items():
-                setattr(asset, field, value)
-            asset.save(update_fields=[*measured, *written, "modified_at"])
+            _record(claim, **measured, **self._adopted(assets[claim.asset], found["metadata"]))
+        _follow(done)
 
     @staticmethod
-    def _adopt(asset: Asset, metadata: dict[str, Any]) -> list[str]:
-        """Fill the fields that nobody has filled; return their names."""
+    def _adopted(asset: Asset, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Return values for the fields that nobody has filled."""
         taken_at = metadata["taken_at"] and datetime.fromisoformat(metadata["taken_at"])
         offered = {
             "title": metadata["title"][:255],
@@ -112,15 +119,11 @@ class Inspect(Work):
             "taken_at": taken_at,
         }
         adopted = {name: value for name, value in offered.items() if value and not getattr(asset, name)}
-        if "caption" in adopted:
-            adopted["caption_source"] = "file"
-        for name, value in adopted.items():
-            setattr(asset, name, value)
-        return list(adopted)
+        return adopted | ({"caption_source": "file"} if "caption" in adopted else {})
 
 
 def _stored(name: str, thumbnail: bytes) -> str:
-    """Store a thumbnail and return its name. Named by content, the same picture is not written twice."""
+    """Store a thumbnail and return its name. Named by content, one that is there is not written again."""
     try:
         if storage().exists(name):
             if storage().size(name) == len(thumbnail):
@@ -141,11 +144,13 @@ class Read(Work):
 
     def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
         read: dict[str, tuple[str, list[Any]]] = {}
+        afresh = {claim.asset for claim in claims if claim.afresh}
 
         def text_and_words(asset: Asset, data: bytes) -> tuple[str, list[Any]]:
             digest = hashing.content_hash(data)
             if digest not in read:
-                read[digest] = twins.reading(asset, digest) or self._read(data)
+                lent = None if asset.pk in afresh else twins.reading(asset, digest)
+                read[digest] = lent or self._read(data)
             return read[digest]
 
         return _for_each(assets, tick, text_and_words)
@@ -156,20 +161,20 @@ class Read(Work):
         return reading.text.replace("\x00", ""), [asdict(word) for word in reading.words]
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
-        for asset, (text, words) in _to_write(done):
-            asset.ocr_text, asset.ocr_words = text, words
-            asset.save(update_fields=["ocr_text", "ocr_words", "modified_at"])
+        for claim, (text, words) in done:
+            _record(claim, ocr_text=text, ocr_words=words, ocr_length=len(text))
+        _follow(done)
 
 
 class Describe(Work):
-    """A caption for a picture that has none."""
+    """A caption for a picture that has none, or only one by a captioner."""
 
     stage = Stage.DESCRIBE
 
     def open(self, claims: Sequence[Claim], assets: Sequence[Asset], tick: Tick) -> list[Any]:
         if encoders.captioner() is None:
             return [Skip('MEDIASEARCH["CAPTIONER"] is not set.')] * len(assets)
-        wanted = [asset for asset in assets if not asset.caption]
+        wanted = [asset for asset in assets if not _is_described(asset)]
         images = _for_each(wanted, tick, lambda asset, data: opener.pixels(data, 384))
         opened = dict(zip([asset.pk for asset in wanted], images, strict=True))
         return [opened.get(asset.pk, Skip("It has a caption.")) for asset in assets]
@@ -185,9 +190,17 @@ class Describe(Work):
             captioner.describe([_plain(384)])
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
-        for asset, caption in _to_write(done):
-            asset.caption, asset.caption_source = caption, "captioner"
-            asset.save(update_fields=["caption", "caption_source", "modified_at"])
+        ids = [claim.asset for claim, _ in done]
+        assets = Asset.objects.primary().only("caption", "caption_source").in_bulk(ids)  # As they are now, and locked.
+        for claim, caption in done:
+            if not _is_described(assets[claim.asset]):
+                _record(claim, caption=caption, caption_source=CAPTIONER)
+        _follow(done)
+
+
+def _is_described(asset: Asset) -> bool:
+    """Has it a caption by a person or of its file?"""
+    return bool(asset.caption) and asset.caption_source != CAPTIONER
 
 
 class EmbedImage(Work):
@@ -199,11 +212,12 @@ class EmbedImage(Work):
         size = _encoders(claims).image.input_size
         generation = claims[0].generation
         seen: dict[str, Any] = {}
+        afresh = {claim.asset for claim in claims if claim.afresh}
 
         def image_or_vector(asset: Asset, data: bytes) -> Any:
             digest = hashing.content_hash(data)
             if digest not in seen:
-                vector = twins.image_vector(asset, digest, generation)
+                vector = None if asset.pk in afresh else twins.image_vector(asset, digest, generation)
                 seen[digest] = opener.for_model(data, size) if vector is None else vector
             return seen[digest]
 

@@ -8,7 +8,8 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import doorbell, ledger, owners, pruning, recalibration
+from mediasearch.indexing import doorbell, ledger, owners, pruning, recalibration, upkeep
+from mediasearch.indexing.background import Background
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
@@ -26,6 +27,7 @@ class Sweeper(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="mediasearch-sweep", daemon=True)
         self._stop_asked = threading.Event()
+        self._upkeep = Background("upkeep", lambda: upkeep.bring_up_to_date(self._stop_asked.is_set))
 
     def run(self) -> None:
         thorough_at = 0.0
@@ -34,6 +36,7 @@ class Sweeper(threading.Thread):
             thoroughly = started >= thorough_at
             try:
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
+                self._upkeep.start()
                 if thoroughly:
                     pruning.prune_jobs(_PRUNED_AT_ONCE)
                     recalibration.start_where_due()

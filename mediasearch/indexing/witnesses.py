@@ -58,7 +58,7 @@ def storage_works(asset: Asset) -> bool | None:
     A storage that answers now and then does not work. A source of which no file could ever be read is compared with
     the others.
     """
-    known = Asset.objects.exclude(pk=asset.pk)
+    known = Asset.objects.primary().exclude(pk=asset.pk)
     others = _some(known.filter(source=asset.source)) or _some(known)
     if not others:
         return None

@@ -54,7 +54,7 @@ def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[
 
 def warm(stages: Sequence[Stage]) -> None:
     """Load what these stages need, before the first picture waits for it."""
-    if NEEDS_ENCODER & set(stages) and not Pause.objects.current().filter(stage__in=NEEDS_ENCODER).exists():
+    if NEEDS_ENCODER & set(stages) and not Pause.objects.primary().current().filter(stage__in=NEEDS_ENCODER).exists():
         try:
             generations.ensure_active()
         except Unavailable as fault:

@@ -1,6 +1,4 @@
-from django.db import migrations
-
-import mediasearch.models
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
@@ -13,7 +11,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='asset',
             name='settled',
-            field=mediasearch.models.Remembered(blank=True, default=dict, editable=False),
+            field=models.JSONField(blank=True, default=dict, editable=False),
         ),
         # A job's row dies two or three times in its life: state, lease and end are in indexes or their predicates, so
         # no update of it is a HOT one and a fill factor would gain nothing. What helps is to vacuum early: claims look

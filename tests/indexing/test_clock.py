@@ -63,7 +63,7 @@ def test_mend__a_lease_is_cut_to_its_length(make_asset: MakeAsset) -> None:
     set_back()
     ledger.sweep()
     assert ahead(asset, "lease_until") == pytest.approx(conf.settings().lease_seconds, abs=2)
-    assert ledger.settle([claim], ["value"], lambda done: None) == 1
+    assert ledger.settle([claim], ["value"], lambda done: None).done == 1
 
 
 def test_mend__a_pause_is_cut_to_its_length(make_asset: MakeAsset) -> None:
@@ -93,7 +93,7 @@ def test_forward__leases_end_early_and_the_holder_writes_nothing(make_asset: Mak
     (fresh,) = ledger.claim(Stage.READ, 1)
     written: list[object] = []
     ledger.renew([stale])
-    assert ledger.settle([stale], ["stale"], written.extend) == 0
-    assert ledger.settle([fresh], ["fresh"], written.extend) == 1
+    assert ledger.settle([stale], ["stale"], written.extend).done == 0
+    assert ledger.settle([fresh], ["fresh"], written.extend).done == 1
     assert written == [(fresh, "fresh")]
     assert asset.jobs.get(stage=Stage.READ).state == "done"

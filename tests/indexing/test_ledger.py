@@ -75,7 +75,7 @@ def test_settle__done(make_asset: MakeAsset) -> None:
     asset = make_asset()
     written: list[Any] = []
     (claim,) = ledger.claim(Stage.READ, 1)
-    assert ledger.settle([claim], ["value"], written.extend) == 1
+    assert ledger.settle([claim], ["value"], written.extend).done == 1
     assert written == [(claim, "value")]
     assert (job(asset).state, job(asset).token, job(asset).error) == ("done", None, "")
 
@@ -104,7 +104,7 @@ def test_settle__crash_is_tried_again_later_and_fails_after_five_claims(make_ass
 
 def test_settle__one_failure_holds_no_other_back(make_asset: MakeAsset) -> None:
     bad, good = make_asset(), make_asset()
-    assert ledger.settle(ledger.claim(Stage.READ, 2), [NotAnImage(), "value"], ignore) == 1
+    assert ledger.settle(ledger.claim(Stage.READ, 2), [NotAnImage(), "value"], ignore).done == 1
     assert (job(bad).state, job(good).state) == ("failed", "done")
 
 
@@ -115,8 +115,8 @@ def test_settle__a_stale_write_is_dropped(make_asset: MakeAsset) -> None:
     ledger.sweep()
     (fresh,) = ledger.claim(Stage.READ, 1)
     written: list[Any] = []
-    assert ledger.settle([stale], ["old"], written.extend) == 0
-    assert ledger.settle([fresh], ["new"], written.extend) == 1
+    assert ledger.settle([stale], ["old"], written.extend).done == 0
+    assert ledger.settle([fresh], ["new"], written.extend).done == 1
     assert written == [(fresh, "new")]
 
 

@@ -168,7 +168,7 @@ def test_prune_jobs__a_generation_is_gone_back_to_without_work(
 def test_prune_jobs__keys_of_generations_that_are_gone_are_forgotten(
     pruned: Asset, active_generation: Generation
 ) -> None:
-    Asset.objects.filter(pk=pruned.pk).update(settled=pruned.settled | {"embed_image:999": "x"})
+    Asset.objects.filter(pk=pruned.pk).record(settled=pruned.settled | {"embed_image:999": "x"})
     ledger.reindex([pruned], [Stage.READ])
     Job.objects.update(state="done", finished_at=Now() - timedelta(days=31))
     assert pruning.prune_jobs(100) == 1

@@ -12,7 +12,7 @@ from django.core.files.storage import storages
 from django.db.models.functions import Now
 
 import mediasearch
-from mediasearch.indexing import witnesses, worker
+from mediasearch.indexing import ledger, witnesses, worker
 from mediasearch.models import Asset, Generation, Job, Pause, Stage
 from mediasearch.sources import registry
 from mediasearch.sources.library import Library
@@ -243,7 +243,7 @@ def test_thumbnails__one_that_was_cut_short_is_written_anew(
     path = Path(storages["default"].path(asset.thumbnail))
     whole = path.read_bytes()
     path.write_bytes(whole[:10])
-    make_asset("red")
+    ledger.reindex([asset], [Stage.INSPECT])
     index_all()
     assert path.read_bytes() == whole
     assert len(list(path.parent.iterdir())) == 1

@@ -185,7 +185,7 @@ def test_deleting__leaves_no_file(
     index_all()
     asset.refresh_from_db()
     twin.refresh_from_db()
-    assert asset.thumbnail == twin.thumbnail
+    assert asset.thumbnail != twin.thumbnail
     storage = storages["default"]
     with django_capture_on_commit_callbacks(execute=True):
         asset.delete()

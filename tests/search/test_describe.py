@@ -25,7 +25,7 @@ from mediasearch.models import Asset, Generation
 from mediasearch.search import describe as module
 from mediasearch.search import texts
 from mediasearch.search.pictures import Picture
-from tests.conftest import MakeAsset, picture
+from tests.conftest import MakeAsset, picture, workers_write
 from tests.vectors import fill
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def library(request: Any, active_generation: Generation, make_asset: MakeAsset, 
         "white": make_asset("white"),
     }
     index_all()
-    Asset.objects.filter(pk=assets["white"].pk).update(ocr_text="NO ENTRY\n安全出口\n--", tags=["red"])
+    workers_write(Asset.objects.filter(pk=assets["white"].pk), ocr_text="NO ENTRY\n安全出口\n--", tags=["red"])
     return assets
 
 
@@ -334,7 +334,7 @@ def test_describe__bounds_what_it_encodes(
 ) -> None:
     asset = make_asset("black", tags=[f"tag {number}" for number in range(100)], caption="black " * 50_000)
     index_all()
-    Asset.objects.filter(pk=asset.pk).update(ocr_text="\n".join(f"line {number}" for number in range(1_000)))
+    workers_write(Asset.objects.filter(pk=asset.pk), ocr_text="\n".join(f"line {number}" for number in range(1_000)))
     asked: list[str] = []
     encode = Local.encode_texts
 

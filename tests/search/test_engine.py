@@ -15,7 +15,7 @@ from mediasearch.features.local import Local
 from mediasearch.indexing import generations
 from mediasearch.models import Asset, Generation
 from mediasearch.search import answering
-from tests.conftest import MakeAsset
+from tests.conftest import MakeAsset, workers_write
 
 pytestmark = pytest.mark.django_db
 Index = Callable[[], None]
@@ -65,7 +65,7 @@ def test_search__finds_by_text(library: dict[str, Asset]) -> None:
 
 @pytest.mark.parametrize("word", ["the", "NO", "entry", "A-12", "12", "出口", "安全", "全出", "é"])
 def test_search__any_word_of_a_sign_finds_it_first(library: dict[str, Asset], word: str) -> None:
-    Asset.objects.filter(pk=library["white"].pk).update(title="", ocr_text="The NO ENTRY sign A-12 É\n安全出口")
+    workers_write(Asset.objects.filter(pk=library["white"].pk), title="", ocr_text="The NO ENTRY sign A-12 É\n安全出口")
     Asset.objects.exclude(pk=library["white"].pk).update(title="")
     assert mediasearch.search(word)[0].asset == library["white"]
 
@@ -77,7 +77,7 @@ def test_search__a_word_as_a_whole_comes_before_its_parts(library: dict[str, Ass
     texts = [whole, *others, "2 of 40"] if "." in question or "," in question else [whole, "Tea 2.40"]
     Asset.objects.update(title="")
     for asset, text in zip(library.values(), texts, strict=False):
-        Asset.objects.filter(pk=asset.pk).update(ocr_text=text)
+        workers_write(Asset.objects.filter(pk=asset.pk), ocr_text=text)
     assert mediasearch.search(question, weights={"text": 1})[0].asset.ocr_text == whole
 
 
@@ -223,7 +223,7 @@ def test_search__empty_scopes(library: dict[str, Asset]) -> None:
 
 
 def test_search__a_foreign_language_steps_aside_and_says_so(library: dict[str, Asset]) -> None:
-    Asset.objects.filter(pk=library["white"].pk).update(ocr_text="安全出口")
+    workers_write(Asset.objects.filter(pk=library["white"].pk), ocr_text="安全出口")
     results = mediasearch.search("出口")
     assert [hit.asset for hit in results] == [library["white"]]
     assert {notice.signal for notice in results.degraded} == {"image", "caption"}

@@ -10,7 +10,7 @@ from django.db import connection
 import mediasearch
 from mediasearch.models import Asset, Generation
 from mediasearch.search import facets
-from tests.conftest import MakeAsset
+from tests.conftest import MakeAsset, workers_write
 
 pytestmark = pytest.mark.django_db
 
@@ -28,8 +28,8 @@ def library(active_generation: Generation, make_asset: MakeAsset, index_all: Cal
         make_asset("green", is_public=False, category="secret", tags=["hidden"], taken_at=taken[1]),
     ]
     index_all()
-    Asset.objects.filter(pk=assets[0].pk).update(width=100, height=200)
-    Asset.objects.filter(pk=assets[1].pk).update(width=100, height=101)
+    workers_write(Asset.objects.filter(pk=assets[0].pk), width=100, height=200)
+    workers_write(Asset.objects.filter(pk=assets[1].pk), width=100, height=101)
     return assets
 
 

@@ -15,7 +15,7 @@ from mediasearch.exceptions import QueryError
 from mediasearch.models import Asset, Generation
 from mediasearch.search import answering
 from mediasearch.search.results import Hit
-from tests.conftest import MakeAsset
+from tests.conftest import MakeAsset, workers_write
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,9 @@ def library(active_generation: Generation, make_asset: MakeAsset, index_all: Cal
     index_all()
     for number, asset in enumerate(assets.values(), start=1):
         taken = timezone.now() - timedelta(days=365 * number)
-        Asset.objects.filter(pk=asset.pk).update(taken_at=taken, byte_size=100 * (number % 3), popularity=100 * number)
+        workers_write(
+            Asset.objects.filter(pk=asset.pk), taken_at=taken, byte_size=100 * (number % 3), popularity=100 * number
+        )
     return assets
 
 
@@ -107,7 +109,7 @@ def test_hits__tell_which_words_match_and_where(library: dict[str, Asset]) -> No
         {"text": "A-12", "box": [0.5, 0.2, 0.1, 0.1], "confidence": 0.9, "line": 0},
         {"text": "nothing", "box": [0.7, 0.2, 0.1, 0.1], "confidence": 0.9, "line": 1},
     ]
-    Asset.objects.filter(pk=library["red"].pk).update(ocr_text="Exits A-12 nothing", ocr_words=words)
+    workers_write(Asset.objects.filter(pk=library["red"].pk), ocr_text="Exits A-12 nothing", ocr_words=words)
     hit = mediasearch.search("exit 12 missing", weights={"text": 1})[0]
     assert hit.words == {"exit": "exact", "12": "part"}  # What is stored has the stems, too.
     assert hit.boxes == ((0.1, 0.2, 0.3, 0.1), (0.5, 0.2, 0.1, 0.1))
