@@ -13,6 +13,8 @@ MediaSearchError
         StorageUnavailable  some files can't be read
             ThumbnailsUnavailable  thumbnails can't be written
     NotReady                a generation that searches can't use yet
+    CalibrationTaken        another process is calibrating this generation
+    CalibrationLost         another process took over while this one calibrated
     QueryError              a search that can't be run as asked
         PictureRefused      the picture that it was asked with can't be used
 """
@@ -119,6 +121,14 @@ class SandboxUnavailable(Unavailable):
 
 class NotReady(MediaSearchError):
     """This generation of vectors is not whole yet."""
+
+
+class CalibrationTaken(MediaSearchError):
+    """Another process is calibrating this generation."""
+
+
+class CalibrationLost(MediaSearchError):
+    """Another process took over while this one calibrated."""
 
 
 class QueryError(MediaSearchError):
