@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
-from mediasearch.indexing import clock, doorbell, losses, owners
+from mediasearch.indexing import clock, doorbell, lacking, losses, owners
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 
 logger = logging.getLogger(__name__)
@@ -239,6 +239,7 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
         found = clock.mend(using) | losses.take_back(ended)
         if thoroughly:
             Job.objects.owe(list(Asset.objects.lacking_jobs()[:_SWEPT_AT_ONCE]), priority=Job.BACKFILL)
+            lacking.owe_some_everywhere()
         paused = set(Pause.objects.current().values_list("stage", flat=True))
         waiting = Job.objects.due().filter(due_at__lte=Now() - timedelta(seconds=1))  # Newer work has rung for itself.
         return [
