@@ -17,7 +17,7 @@ from mediasearch.features.base import Encoder
 from mediasearch.indexing import construction, doorbell, encoders, indexes
 from mediasearch.indexing.watching import Report, Step
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
-from mediasearch.querysets import GenerationQuerySet
+from mediasearch.querysets import GenerationQuerySet, JobQuerySet
 
 logger = logging.getLogger(__name__)
 LOCK = 0x6D656467
@@ -133,23 +133,30 @@ def assets_lacking(generation: Generation) -> int:
 
     A picture whose job failed for good counts as dealt with: the list of failures says why.
     """
-    return _lacking(generation).count()
+    return _compared(generation).filter(Exists(_unfinished(generation)) | _LOST).count()
 
 
-def some_lacking(generation: Generation, number: int) -> list[int]:
-    """Return the ids of some of these pictures."""
-    return list(_lacking(generation).order_by("asset").values_list("asset", flat=True)[:number])
+def lost(generation: Generation) -> QuerySet[Embedding]:
+    """Return those of them that have no unfinished job: without a new one they will be lacking for ever."""
+    return _compared(generation).filter(_LOST).exclude(Exists(_unfinished(generation)))
 
 
-def _lacking(generation: Generation) -> QuerySet[Embedding]:
-    """The vectors of the active generation that have no counterpart in this one."""
-    jobs = Job.objects.filter(asset=OuterRef("asset"), generation=generation)
-    failed = jobs.filter(stage=Stage.EMBED_IMAGE, state=Job.State.FAILED)
+_LOST = Q(has_counterpart=False, has_failed=False)
+
+
+def _compared(generation: Generation) -> QuerySet[Embedding]:
+    """The rows of the active generation, and whether this one has as much of each asset."""
+    failed = Job.objects.filter(
+        asset=OuterRef("asset"), generation=generation, stage=Stage.EMBED_IMAGE, state=Job.State.FAILED
+    )
     made = Embedding.objects.filter(asset=OuterRef("asset"), generation=generation)
-    whole = Exists(made.filter(image__isnull=False)) | Q(Exists(made), image__isnull=True)
+    as_much = Exists(made.filter(image__isnull=False)) | Q(Exists(made), image__isnull=True)
     active = Embedding.objects.using(_database()).filter(generation__state=Generation.State.ACTIVE)
-    current = active.exclude(generation=generation)
-    return current.filter(Exists(jobs.unfinished()) | (~whole & ~Exists(failed)))
+    return active.exclude(generation=generation).annotate(has_counterpart=as_much, has_failed=Exists(failed))
+
+
+def _unfinished(generation: Generation) -> JobQuerySet:
+    return Job.objects.filter(asset=OuterRef("asset"), generation=generation).unfinished()
 
 
 def cancel(generation: Generation) -> None:
