@@ -7,6 +7,7 @@ words, which lie in another cone of the space than pictures: so both are asked, 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from mediasearch.features.base import Question
 from mediasearch.indexing import scans, turns
 from mediasearch.indexing.phrases import PHRASES
 from mediasearch.indexing.turns import Turn
+from mediasearch.indexing.watching import Report, Step
 from mediasearch.models import Embedding, Generation, Stage, Tally
 
 logger = logging.getLogger(__name__)
@@ -55,17 +57,17 @@ class Calibration:
         return self.recall >= conf.settings().recall_target
 
 
-def calibrate(generation: Generation) -> Calibration | None:
+def calibrate(generation: Generation, report: Report | None = None) -> Calibration | None:
     """Measure a generation and store what was found, with its date; None where there are no vectors yet.
 
     Raises NotReady where those of one that is being built can't be right: all of them point the same way; and
     CalibrationTaken or CalibrationLost where another process is at it.
     """
     with turns.taken(generation) as turn:
-        return _measure(generation, turn)
+        return _measure(generation, turn, report)
 
 
-def _measure(generation: Generation, turn: Turn) -> Calibration | None:
+def _measure(generation: Generation, turn: Turn, report: Report | None = None) -> Calibration | None:
     count = _vectors(generation).count()
     if not count:
         return None
@@ -82,7 +84,7 @@ def _measure(generation: Generation, turn: Turn) -> Calibration | None:
     background = {kind: _unrelated(questions, pictures) for kind, questions in asked.items()}
     if len(captions) > 1:
         background["caption"] = _unrelated(captions[:SAMPLE], captions)
-    recall, ef_search = _width(generation, list(asked.values()), turn)
+    recall, ef_search = _width(generation, list(asked.values()), turn, report)
     found = Calibration(recall, ef_search, count, background)
     _store(generation, found, turn)
     return found
@@ -196,28 +198,32 @@ def _unrelated(questions: Vectors, others: Vectors) -> tuple[float, float]:
     return float(scores.mean()), max(float(scores.std(ddof=1)), 1e-6)
 
 
-def _width(generation: Generation, kinds: Sequence[Vectors], turn: Turn) -> tuple[float, int]:
+def _width(
+    generation: Generation, kinds: Sequence[Vectors], turn: Turn, report: Report | None = None
+) -> tuple[float, int]:
     """Return recall@10 of the worst kind of question, and the least width with which it reaches the target."""
-    exact = _nearest(generation, kinds, turn, None)
+
+    def nearest(width: int | None) -> list[list[list[float]]]:
+        """The scores of what each question of each kind finds: by the index, or exactly without a width."""
+        label = "Looking at all vectors" if width is None else f"Searching the index with ef_search {width}"
+        return [[ask(vector, width, label) for vector in questions] for questions in kinds]
+
+    def ask(vector: NDArray[np.float32], width: int | None, label: str) -> list[float]:
+        turn.keep()
+        scores = scans.nearest(generation, vector, width)
+        counted[label] += 1
+        if report:
+            report(Step(label, counted[label], sum(map(len, kinds))))
+        return scores
+
+    counted: Counter[str] = Counter()
+    exact = nearest(None)
     recall, target = 0.0, conf.settings().recall_target
     for width in WIDTHS:
-        answers = _nearest(generation, kinds, turn, width)
-        recall = min(_mean(map(_share, *both)) for both in zip(answers, exact, strict=True))
+        recall = min(_mean(map(_share, *both)) for both in zip(nearest(width), exact, strict=True))
         if recall >= target:
             break
     return recall, width
-
-
-def _nearest(
-    generation: Generation, kinds: Sequence[Vectors], turn: Turn, width: int | None
-) -> list[list[list[float]]]:
-    """Return the scores of the nearest of each question of each kind: by the index, or exactly without a width."""
-
-    def ask(vector: NDArray[np.float32]) -> list[float]:
-        turn.keep()
-        return scans.nearest(generation, vector, width)
-
-    return [[ask(vector) for vector in questions] for questions in kinds]
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -183,7 +183,7 @@ def forget(generation: Generation, report: Report | None = None) -> None:
     # Without the date of its retirement it can't be reopened. New uploads owe it nothing while its rows are deleted.
     if not known.filter(state=generation.state).update(state=Generation.State.RETIRED, retired_at=None):
         raise NotReady(f"Generation {generation.pk} is {generation.state} no more: look again.")
-    _outlive_others(generation)
+    _outlive_others(generation, report)
     drop_indexes(generation)
     jobs = Job.objects.using(_database()).filter(generation=generation)
     vectors = Embedding.objects.using(_database()).filter(generation=generation)
@@ -205,7 +205,7 @@ def forget(generation: Generation, report: Report | None = None) -> None:
             row.delete()
 
 
-def _outlive_others(generation: Generation) -> None:
+def _outlive_others(generation: Generation, report: Report | None) -> None:
     """Wait until every transaction has ended that may have seen a generation as it was before."""
     with connections[_database()].cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
@@ -225,6 +225,8 @@ def _outlive_others(generation: Generation) -> None:
                     f"A transaction that is open since {since:%Y-%m-%d %H:%M:%S %Z} may still use generation"
                     f" {generation.pk}. Run this again when it has ended."
                 )
+            if report:
+                report(Step(f"Waiting for a transaction that is open since {since:%H:%M:%S %Z}.", waits=True))
             time.sleep(0.1)
 
 

@@ -11,6 +11,8 @@ from django.db import router
 from mediasearch import conf
 from mediasearch.exceptions import CalibrationTaken, MediaSearchError
 from mediasearch.indexing import calibration
+from mediasearch.management import blocks
+from mediasearch.management.progress import Steps
 from mediasearch.models import Generation
 
 
@@ -34,8 +36,10 @@ class Command(BaseCommand):
         if if_due and not calibration.due(chosen):
             self.stdout.write("It has changed little since it was calibrated.")
             return
+        steps = Steps(self.stdout, quiet=options["verbosity"] < 1)  # type: ignore[arg-type]
         try:
-            found = calibration.calibrate(chosen)
+            with blocks.told(self.stderr.write):
+                found = calibration.calibrate(chosen, steps.show)
         except CalibrationTaken as error:
             if not if_due:
                 raise CommandError(str(error)) from error
@@ -43,6 +47,8 @@ class Command(BaseCommand):
             return
         except MediaSearchError as error:
             raise CommandError(str(error)) from error
+        finally:
+            steps.end()
         if found is None:
             self.stdout.write("There are no vectors yet to calibrate with.")
             return

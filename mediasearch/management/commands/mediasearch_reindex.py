@@ -19,6 +19,7 @@ from mediasearch.conf import Spec
 from mediasearch.exceptions import CalibrationLost, CalibrationTaken, MediaSearchError, NotReady
 from mediasearch.indexing import calibration, doorbell, generations, lacking, warming
 from mediasearch.indexing.calibration import Calibration
+from mediasearch.management import blocks
 from mediasearch.management.progress import Progress, Steps
 from mediasearch.management.waiting import Reasons
 from mediasearch.models import EMBEDS, Embedding, Generation, Job, Pause
@@ -52,19 +53,23 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            if options["cancel"]:
-                self._cancel()
-                return
-            generation = self._chosen(options)
-            generations.owe_all(generation)
-            lacking.owe(generation)
-            doorbell.ring(doorbell.QUEUES)
-            if options["no_wait"] and _jobs(generation).unfinished().exists():
-                self.stdout.write(f"Generation {generation.pk} is being built. Run this again to change over to it.")
-                return
-            self._change_over(generation, **options)
+            with blocks.told(self.stderr.write):
+                self._handle(options)
         except MediaSearchError as error:
             raise CommandError(str(error)) from error
+
+    def _handle(self, options: dict[str, Any]) -> None:
+        if options["cancel"]:
+            self._cancel()
+            return
+        generation = self._chosen(options)
+        generations.owe_all(generation)
+        lacking.owe(generation)
+        doorbell.ring(doorbell.QUEUES)
+        if options["no_wait"] and _jobs(generation).unfinished().exists():
+            self.stdout.write(f"Generation {generation.pk} is being built. Run this again to change over to it.")
+            return
+        self._change_over(generation, **options)
 
     def _chosen(self, options: dict[str, Any]) -> Generation:
         """The generation to change over to: a known one, one that was begun, or a new one."""
@@ -107,11 +112,12 @@ class Command(BaseCommand):
             self.stdout.write("Building its indexes.")
         steps = Steps(self.stdout, quiet=quiet)  # type: ignore[arg-type]
         generations.build_indexes(generation, steps.show)
-        steps.end()
-        if found := self._calibrate(generation):
+        if found := self._calibrate(generation, steps):
             self.stdout.write(
                 f"Its index finds {found.recall:.1%} of the {calibration.AT} nearest, with ef_search {found.ef_search}."
             )
+        if not quiet:
+            self.stdout.write("Having the query worker load its model.")
         if not warming.warm_queries(generation):
             self.stderr.write("No query worker answered; until one does, searches go by text alone.")
         self._activate(generation, now=now)
@@ -119,12 +125,12 @@ class Command(BaseCommand):
         if generation.encoder != conf.settings().encoder.as_dict():
             self.stdout.write(f'Set MEDIASEARCH["ENCODER"] to {generation.encoder}, so that the settings agree.')
 
-    def _calibrate(self, generation: Generation) -> Calibration | None:
+    def _calibrate(self, generation: Generation, steps: Steps) -> Calibration | None:
         """Measure it, as soon as no other process does so."""
         told = False
         while True:
             try:
-                return calibration.calibrate(generation)
+                return calibration.calibrate(generation, steps.show)
             except (CalibrationTaken, CalibrationLost):
                 if not told:
                     self.stderr.write(
@@ -133,6 +139,8 @@ class Command(BaseCommand):
                     )
                 told = True
                 rest(_LOOK_EVERY)
+            finally:
+                steps.end()
 
     def _activate(self, generation: Generation, *, now: bool) -> None:
         """Change over; what was added, changed or lost while the indexes were built is embedded first."""
