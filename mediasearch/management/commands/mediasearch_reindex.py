@@ -192,8 +192,8 @@ def _without_vectors(generation: Generation, lost: Sequence[int]) -> str:
     some = ", ".join(map(str, lost[:_SHOWN])) + (", ..." if len(lost) > _SHOWN else "")
     return (
         f"Generation {generation.pk} still lacks the vectors of {len(lost):,} images, though nothing is left to do for"
-        f" them: {some}. They were made {_TRIES} times and are gone again: see what deletes rows of"
-        f" {Embedding._meta.db_table}, then run this again. To change over without them: `manage.py"
+        f" them: {some}. They were owed {_TRIES} times in vain: see whether these images still have files, and what"
+        f" deletes rows of {Embedding._meta.db_table}; then run this again. To change over without them: `manage.py"
         f" mediasearch_reindex --activate {generation.pk} --now`."
     )
 
