@@ -14,6 +14,8 @@ MediaSearchError
             ThumbnailsUnavailable  thumbnails can't be written
     WrittenByWorkers        a site's code would change a column that only workers write
     NotReady                a generation that searches can't use yet
+    CalibrationTaken        another process is calibrating this generation
+    CalibrationLost         another process took over while this one calibrated
     QueryError              a search that can't be run as asked
         PictureRefused      the picture that it was asked with can't be used
 """
@@ -124,6 +126,14 @@ class WrittenByWorkers(MediaSearchError):
 
 class NotReady(MediaSearchError):
     """This generation of vectors is not whole yet."""
+
+
+class CalibrationTaken(MediaSearchError):
+    """Another process is calibrating this generation."""
+
+
+class CalibrationLost(MediaSearchError):
+    """Another process took over while this one calibrated."""
 
 
 class QueryError(MediaSearchError):

@@ -250,8 +250,9 @@ class Generation(models.Model):
     caption_dimensions = models.PositiveIntegerField()
     caption_languages = models.JSONField(null=True, blank=True)
     calibration = models.JSONField(default=dict, blank=True)
-    #: While a process calibrates it.
-    calibrating_since = models.DateTimeField(null=True, blank=True)
+    #: The lease of the process that calibrates it, by the database's clock, and whose it is.
+    calibrating_until = models.DateTimeField(null=True, blank=True)
+    calibration_token = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     activated_at = models.DateTimeField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)

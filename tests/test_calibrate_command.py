@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from mediasearch.checks import database
+from mediasearch.indexing import turns
 from mediasearch.models import Generation
 from tests.indexing.test_calibration import fill
 
@@ -31,6 +32,18 @@ def test_command__says_what_it_measured(active_generation: Generation) -> None:
 
 def test_command__there_is_nothing_to_measure(active_generation: Generation) -> None:
     assert "no vectors yet" in run()[0]
+
+
+def test_command__another_process_is_at_it(active_generation: Generation) -> None:
+    fill(active_generation, 20)
+    with turns.taken(active_generation):
+        with pytest.raises(CommandError, match=r"Another process is calibrating .* sign of life came 0 s ago\. Run"):
+            run()
+        said, complained = run("--if-due")
+        assert "Another process is calibrating" in said
+        assert complained == ""
+    assert Generation.objects.get().calibration == {}
+    assert "recall@10" in run()[0]
 
 
 def test_command__an_unknown_generation(active_generation: Generation) -> None:

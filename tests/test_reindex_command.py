@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 from PIL import Image
 
 import mediasearch
 from mediasearch import conf
 from mediasearch.exceptions import ImproperlySet
 from mediasearch.features.fake import FakeEncoder
-from mediasearch.indexing import generations, worker
+from mediasearch.indexing import generations, turns, worker
+from mediasearch.management import waiting
 from mediasearch.management.commands import mediasearch_reindex
-from mediasearch.models import Asset, Generation, Stage
+from mediasearch.models import Asset, Generation, Job, Stage
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,6 +107,136 @@ def test_reindex__to_a_named_encoder_and_back(active_generation: Generation, mak
     assert Generation.objects.active() == active_generation
     assert active_generation.embeddings.filter(asset=later).exists()
     assert mediasearch.search("red")[0].asset == asset
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__a_vector_that_is_gone_is_made_again(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way to another generation and back, as on the way to one that is half made."""
+    red, blue = make_asset("red"), make_asset("blue")
+    worker.drain(list(Stage))
+    call_command("mediasearch_reindex", no_wait=True, stdout=io.StringIO())
+    worker.drain(list(Stage))
+    building = Generation.objects.get(state="building")
+    building.embeddings.get(asset=red).delete()
+    call_command("mediasearch_reindex", stdout=io.StringIO())
+    assert Generation.objects.active() == building
+    assert building.embeddings.filter(image__isnull=False).count() == 2
+    active_generation.embeddings.get(asset=blue).delete()
+    active_generation.embeddings.update(image=None)
+    call_command("mediasearch_reindex", activate=active_generation.pk, stdout=io.StringIO())
+    assert Generation.objects.active() == active_generation
+    assert active_generation.embeddings.filter(image__isnull=False).count() == 2
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__a_vector_that_goes_while_the_indexes_are_built(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_asset("red")
+    worker.drain(list(Stage))
+    build, lost = generations.build_indexes, []
+
+    def build_and_lose(generation: Generation, *args: Any) -> None:
+        build(generation, *args)
+        lost.append(generation.embeddings.all().delete())
+
+    monkeypatch.setattr(generations, "build_indexes", build_and_lose)
+    call_command("mediasearch_reindex", stdout=io.StringIO())
+    assert len(lost) == 1
+    assert Generation.objects.active() != active_generation
+    assert Generation.objects.active().embeddings.count() == 1
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__vectors_that_are_deleted_each_time_end_it_in_words(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assets = [make_asset(colour) for colour in ("red", "blue")]
+    worker.drain(list(Stage))
+
+    def work(seconds: float) -> None:
+        worker.drain(list(Stage))
+        Generation.objects.latest("pk").embeddings.all().delete()
+
+    monkeypatch.setattr(mediasearch_reindex, "rest", work)
+    with pytest.raises(CommandError) as ended:
+        call_command("mediasearch_reindex", stdout=io.StringIO())
+    told = str(ended.value)
+    assert (
+        f"lacks the vectors of 2 images, though nothing is left to do for them: {assets[0].pk}, {assets[1].pk}." in told
+    )
+    assert f"--activate {active_generation.pk + 1} --now" in told
+    assert Generation.objects.active() == active_generation
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__where_nobody_does_the_work_it_says_so(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_asset("red")
+    worker.drain(list(Stage))
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        Job.objects.unfinished().update(due_at=Now() - timedelta(seconds=60))
+        Job.objects.exclude(finished_at=None).update(finished_at=Now() - timedelta(hours=1))
+        if len(waited) > 3:
+            worker.drain(list(Stage))
+
+    monkeypatch.setattr(mediasearch_reindex, "rest", wait)
+    monkeypatch.setattr(waiting, "STANDSTILL", 0.0)
+    said = io.StringIO()
+    call_command("mediasearch_reindex", stdout=io.StringIO(), stderr=said)
+    assert said.getvalue().count("Waiting: No worker is at work on stage embed_image") == 1
+    assert "Start `celery -A yoursite worker -Q mediasearch.embed`" in said.getvalue()
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__what_is_tried_again_later_is_told(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_asset("red")
+    worker.drain(list(Stage))
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        jobs = Job.objects.unfinished()
+        if len(waited) < 3:
+            jobs.update(attempts=3, error="The disk is slow.", due_at=Now() + timedelta(seconds=90))
+        else:
+            jobs.update(due_at=Now())
+            worker.drain(list(Stage))
+
+    monkeypatch.setattr(mediasearch_reindex, "rest", wait)
+    monkeypatch.setattr(waiting, "STANDSTILL", 0.0)
+    said = io.StringIO()
+    call_command("mediasearch_reindex", stdout=io.StringIO(), stderr=said)
+    assert "jobs failed and are tried again, the next in " in said.getvalue()
+    assert "The disk is slow." in said.getvalue()
+
+
+@pytest.mark.usefixtures("wider")
+def test_reindex__waits_in_words_while_another_process_calibrates(
+    active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_asset("red")
+    worker.drain(list(Stage))
+    call_command("mediasearch_reindex", no_wait=True, stdout=io.StringIO())
+    worker.drain(list(Stage))
+    building = Generation.objects.get(state="building")
+    said = io.StringIO()
+    with turns.taken(building) as turn:
+        killed = {"calibration_token": turn.token, "calibrating_until": Now() - timedelta(seconds=1)}
+        monkeypatch.setattr(mediasearch_reindex, "rest", lambda seconds: Generation.objects.update(**killed))
+        call_command("mediasearch_reindex", stdout=io.StringIO(), stderr=said)
+    assert f"another process is calibrating generation {building.pk}. This goes on" in said.getvalue()
+    assert Generation.objects.active() == building
+    assert building.calibration == {}
+    assert Generation.objects.active().calibration["rows"] == 1
 
 
 @pytest.mark.usefixtures("wider")

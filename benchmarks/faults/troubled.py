@@ -1,4 +1,4 @@
-"""Fake models in trouble: one is killed by a picture, one can be held, one is down while a file says so."""
+"""Fake models in trouble: one is killed by a picture, some can be held, one is down while a file says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.features.base import Question
 from mediasearch.features.fake import FakeEncoder
+from mediasearch.features.local import Local
 
 POISON = (255, 0, 255)
 """The colour of a picture that kills whoever encodes it."""
@@ -103,6 +105,18 @@ class Speechless(FakeEncoder):
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         _falter()
         return super().encode_images(images)
+
+
+CALIBRATES = "calibrates"
+
+
+class Hesitant(Local):
+    """Encodes questions as late as a file says, and notes who asked: where nobody searches, one that calibrates."""
+
+    def encode_texts(self, question: Question, texts: Sequence[str]) -> NDArray[np.float32]:
+        _note(CALIBRATES, os.getpid())
+        _falter()
+        return super().encode_texts(question, texts)
 
 
 def _falter() -> None:

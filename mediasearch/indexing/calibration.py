@@ -7,33 +7,32 @@ words, which lie in another cone of the space than pictures: so both are asked, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 import numpy as np
-from django.db import connections, router, transaction
-from django.db.models import Q
+from django.db import router
+from django.db.models import QuerySet
 from django.utils import timezone
 from numpy.typing import NDArray
-from pgvector import HalfVector
 
 from mediasearch import conf
-from mediasearch.exceptions import NotReady, Unavailable
+from mediasearch.exceptions import CalibrationLost, CalibrationTaken, NotReady, Unavailable
 from mediasearch.features import patience
 from mediasearch.features.base import Question
+from mediasearch.indexing import scans, turns
 from mediasearch.indexing.phrases import PHRASES
+from mediasearch.indexing.turns import Turn
+from mediasearch.indexing.watching import Report, Step
 from mediasearch.models import Embedding, Generation, Stage, Tally
 
 logger = logging.getLogger(__name__)
-SAMPLE, BACKGROUND, AT = 50, 400, 10
+SAMPLE, BACKGROUND, AT = 50, 400, scans.AT
 """Questions of each kind, pictures that they are compared with, and at which rank recall is measured."""
 WIDTHS = (40, 80, 120, 160, 200, 280, 400, 560, 800, 1_000)
 GROWTH, REPLACED = 1.5, 0.1
 """A library that has grown so many times, or of which so large a share is new, is measured again."""
-_ABANDONED = timedelta(hours=1)
 _AT_ONCE, _PATIENCE = 8, 20.0
 """Phrases that are encoded at once, so that a search waits behind few, and how many seconds they are waited for."""
 _ALIKE = 0.9999
@@ -58,35 +57,42 @@ class Calibration:
         return self.recall >= conf.settings().recall_target
 
 
-def calibrate(generation: Generation) -> Calibration | None:
+def calibrate(generation: Generation, report: Report | None = None) -> Calibration | None:
     """Measure a generation and store what was found, with its date; None where there are no vectors yet.
 
-    Raises NotReady where those of one that is being built can't be right: all of them point the same way.
+    Raises NotReady where those of one that is being built can't be right: all of them point the same way; and
+    CalibrationTaken or CalibrationLost where another process is at it.
     """
-    count = Embedding.objects.filter(generation=generation, image__isnull=False).count()
+    with turns.taken(generation) as turn:
+        return _measure(generation, turn, report)
+
+
+def _measure(generation: Generation, turn: Turn, report: Report | None = None) -> Calibration | None:
+    count = _vectors(generation).count()
     if not count:
         return None
+    turn.keep()
     pictures = _sample(generation, "image", BACKGROUND)
+    turn.keep()
     if generation.state == Generation.State.BUILDING:
         _look_at(generation, pictures)
     asked = {"image_picture": pictures[:SAMPLE]}
-    words = _words(generation)
+    words = _words(generation, turn)
     if len(words):
         asked["image"] = words
     captions = _sample(generation, "caption", BACKGROUND)
     background = {kind: _unrelated(questions, pictures) for kind, questions in asked.items()}
     if len(captions) > 1:
         background["caption"] = _unrelated(captions[:SAMPLE], captions)
-    recall, ef_search = _width(generation, list(asked.values()))
+    recall, ef_search = _width(generation, list(asked.values()), turn, report)
     found = Calibration(recall, ef_search, count, background)
-    _store(generation, found)
+    _store(generation, found, turn)
     return found
 
 
 def _look_at(generation: Generation, pictures: Vectors) -> None:
     """Raise NotReady where all vectors are alike, though the pictures are not."""
-    rows = Embedding.objects.filter(generation=generation, image__isnull=False)
-    distinct = rows.values("asset__content_hash").distinct()[:2]
+    distinct = _vectors(generation).values("asset__content_hash").distinct()[:2]
     if len(pictures) > 2 and len(distinct) > 1 and (pictures @ pictures[0]).min() > _ALIKE:
         raise NotReady(
             f"All vectors of generation {generation.pk} are alike, so its encoder does not work: look at its weights."
@@ -98,7 +104,7 @@ def due(generation: Generation) -> bool:
     known = generation.calibration
     if "ef_search" not in known:
         return True
-    count = Embedding.objects.filter(generation=generation, image__isnull=False).count()
+    count = _vectors(generation).count()
     made = _made() - known.get("made", 0)
     replaced = made - (count - known["rows"])
     return bool(count >= GROWTH * known["rows"] or replaced >= REPLACED * max(count, 1))
@@ -106,21 +112,22 @@ def due(generation: Generation) -> bool:
 
 def calibrate_where_due() -> Calibration | None:
     """Measure the active generation where that is due, and no other process does so at this moment."""
-    generation = Generation.objects.active()
-    if generation is None or not due(generation) or not _begin(generation):
+    generation = Generation.objects.using(router.db_for_write(Generation)).active()
+    if generation is None or not due(generation):
         return None
     try:
-        return calibrate(generation)
-    finally:
-        Generation.objects.filter(pk=generation.pk).update(calibrating_since=None)
+        with turns.taken(generation) as turn:
+            generation.refresh_from_db(using=router.db_for_write(Generation))
+            # Another process may have been through with it a moment ago.
+            return _measure(generation, turn) if due(generation) else None
+    except CalibrationTaken:
+        return None
+    except CalibrationLost as loss:
+        logger.warning("%s", loss)
+        return None
 
 
-def _begin(generation: Generation) -> bool:
-    free = Q(calibrating_since=None) | Q(calibrating_since__lt=timezone.now() - _ABANDONED)
-    return bool(Generation.objects.filter(free, pk=generation.pk).update(calibrating_since=timezone.now()))
-
-
-def _store(generation: Generation, found: Calibration) -> None:
+def _store(generation: Generation, found: Calibration, turn: Turn) -> None:
     generation.calibration = {
         "recall": round(found.recall, 4),
         "recall_at": AT,
@@ -130,7 +137,7 @@ def _store(generation: Generation, found: Calibration) -> None:
         "background": {name: [round(mean, 6), round(spread, 6)] for name, (mean, spread) in found.background.items()},
         "measured_at": timezone.now().isoformat(timespec="seconds"),
     }
-    generation.save(update_fields=["calibration"])
+    turn.write(calibration=generation.calibration)
     level = logging.INFO if found.reaches_target else logging.WARNING
     extra = {"event": "calibrated", "generation": generation.pk, "recall": found.recall, "ef_search": found.ef_search}
     logger.log(level, "recall@%d is %.3f at ef_search %d.", AT, found.recall, found.ef_search, extra=extra)
@@ -138,13 +145,14 @@ def _store(generation: Generation, found: Calibration) -> None:
 
 def _made() -> int:
     """How many image vectors were ever written."""
-    tally = Tally.objects.filter(stage=Stage.EMBED_IMAGE, outcome="done").values_list("number", flat=True)
+    tallies = Tally.objects.using(router.db_for_write(Tally))
+    tally = tallies.filter(stage=Stage.EMBED_IMAGE, outcome="done").values_list("number", flat=True)
     return int(tally.first() or 0)
 
 
 def _sample(generation: Generation, field: str, number: int) -> Vectors:
     """Return unit vectors of a field, chosen by chance; shape (at most number, dimensions)."""
-    rows = Embedding.objects.filter(Q(**{f"{field}__isnull": False}), generation=generation).order_by("?")
+    rows = _vectors(generation, field).order_by("?")
     found = [np.asarray(vector, dtype=np.float32) for vector in rows.values_list(field, flat=True)[:number]]
     if not found:
         return np.zeros((0, 1), dtype=np.float32)
@@ -153,7 +161,13 @@ def _sample(generation: Generation, field: str, number: int) -> Vectors:
     return vectors
 
 
-def _words(generation: Generation) -> Vectors:
+def _vectors(generation: Generation, field: str = "image") -> QuerySet[Embedding]:
+    """The rows that have a vector in a field, as the database has them that is written."""
+    rows = Embedding.objects.using(router.db_for_write(Embedding)).filter(generation=generation)
+    return rows.filter(**{f"{field}__isnull": False})
+
+
+def _words(generation: Generation, turn: Turn) -> Vectors:
     """Return what words look like to the image encoder: of phrases that fit any library, where somebody encodes them.
 
     Else of the library's own descriptions, where the same encoder made their vectors.
@@ -163,6 +177,7 @@ def _words(generation: Generation) -> Vectors:
         encoder = conf.settings().query_encoder.load()
         encoded = []
         for start in range(0, SAMPLE, _AT_ONCE):
+            turn.keep()
             with patience.shared(_PATIENCE):
                 encoded.append(encoder.encode_texts(question, list(PHRASES[start : min(start + _AT_ONCE, SAMPLE)])))
         vectors: Vectors = np.concatenate(encoded, dtype=np.float32)
@@ -183,18 +198,29 @@ def _unrelated(questions: Vectors, others: Vectors) -> tuple[float, float]:
     return float(scores.mean()), max(float(scores.std(ddof=1)), 1e-6)
 
 
-def _width(generation: Generation, kinds: Sequence[Vectors]) -> tuple[float, int]:
+def _width(
+    generation: Generation, kinds: Sequence[Vectors], turn: Turn, report: Report | None = None
+) -> tuple[float, int]:
     """Return recall@10 of the worst kind of question, and the least width with which it reaches the target."""
-    with _scanning(with_index=False) as nearest:
-        exact = [[nearest(generation, vector) for vector in questions] for questions in kinds]
+
+    def nearest(width: int | None) -> list[list[list[float]]]:
+        """The scores of what each question of each kind finds: by the index, or exactly without a width."""
+        label = "Looking at all vectors" if width is None else f"Searching the index with ef_search {width}"
+        return [[ask(vector, width, label) for vector in questions] for questions in kinds]
+
+    def ask(vector: NDArray[np.float32], width: int | None, label: str) -> list[float]:
+        turn.keep()
+        scores = scans.nearest(generation, vector, width)
+        counted[label] += 1
+        if report:
+            report(Step(label, counted[label], sum(map(len, kinds))))
+        return scores
+
+    counted: Counter[str] = Counter()
+    exact = nearest(None)
     recall, target = 0.0, conf.settings().recall_target
     for width in WIDTHS:
-        with _scanning(with_index=True, width=width) as nearest:
-            recalls = [
-                _mean(_share(nearest(generation, vector), best) for vector, best in zip(asked, known, strict=True))
-                for asked, known in zip(kinds, exact, strict=True)
-            ]
-        recall = min(recalls)
+        recall = min(_mean(map(_share, *both)) for both in zip(nearest(width), exact, strict=True))
         if recall >= target:
             break
     return recall, width
@@ -207,36 +233,3 @@ def _mean(values: Iterable[float]) -> float:
 def _share(found: Sequence[float], exact: Sequence[float]) -> float:
     # By score and not by id: pictures that are equally near may stand in for each other.
     return sum(score >= exact[-1] - 1e-4 for score in found) / len(exact)
-
-
-@contextmanager
-def _scanning(*, with_index: bool, width: int = WIDTHS[0]) -> Iterator[Any]:
-    """Yield what returns the inner products of the nearest image vectors, best first, found in one way."""
-    using = router.db_for_read(Embedding)
-    settings = {
-        "enable_indexscan": "on" if with_index else "off",
-        "enable_seqscan": "off" if with_index else "on",
-        "hnsw.ef_search": str(width),
-    }
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        before = {}
-        for name, value in settings.items():
-            cursor.execute("SELECT current_setting(%s, true)", [name])
-            before[name] = cursor.fetchone()[0]
-            cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
-        yield lambda generation, vector: _nearest(cursor, generation, vector)
-        for name, value in before.items():  # In a caller's transaction a local setting would live on.
-            if value:
-                cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
-
-
-def _nearest(cursor: Any, generation: Generation, vector: Any) -> list[float]:
-    table, dimensions = Embedding._meta.db_table, int(generation.dimensions)
-    distance = f"image::halfvec({dimensions}) <#> %s::halfvec({dimensions})"
-    literal = HalfVector(vector).to_text()
-    cursor.execute(
-        f"SELECT -({distance}) FROM {table} WHERE generation_id = {int(generation.pk)} AND image IS NOT NULL"
-        f" ORDER BY {distance} LIMIT {AT}",
-        [literal, literal],
-    )
-    return [float(score) for (score,) in cursor.fetchall()]

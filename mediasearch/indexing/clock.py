@@ -16,12 +16,14 @@ from django.db.models import F
 from django.db.models.functions import Least, Now
 
 from mediasearch import conf
-from mediasearch.models import Job, Pause, Stage
+from mediasearch.models import Generation, Job, Pause, Stage
 
 logger = logging.getLogger(__name__)
 FIRST_DELAY, LONGEST_DELAY, JITTER = 10.0, 600.0, 0.2
 REST = timedelta(seconds=15)
 """How long a stage pauses before something that was down is tried again."""
+CALIBRATION = timedelta(seconds=60)
+"""How long the lease of a process that calibrates holds without a renewal."""
 _SLACK = 1.0
 """Seconds; what lies so little ahead was written while we looked."""
 _CUT_AT_ONCE = 5_000
@@ -34,7 +36,8 @@ def delay(attempts: int) -> float:
 
 def mend(using: str) -> set[str]:
     """Cut what lies further ahead than it can; return the stages that have more to do by it."""
-    due, leases, pauses = _due_times(using), _leases(using), _pauses(using)
+    due, pauses = _due_times(using), _pauses(using)
+    leases = _leases(using) + cut_calibrations(using)
     if due or leases or pauses:
         extra = {"event": "clock", "waits": sum(due.values()), "leases": leases, "pauses": pauses}
         logger.warning(
@@ -43,6 +46,16 @@ def mend(using: str) -> set[str]:
             extra=extra,
         )
     return set(due)
+
+
+def cut_calibrations(using: str) -> int:
+    """Cut the leases of processes that calibrate; return how many lay too far ahead.
+
+    Whoever takes such a lease calls this first, as a site without workers sweeps nothing.
+    """
+    longest = Now() + CALIBRATION
+    ahead = Generation.objects.using(using).filter(calibrating_until__gt=longest + timedelta(seconds=_SLACK))
+    return ahead.update(calibrating_until=longest)
 
 
 def _due_times(using: str) -> dict[str, int]:

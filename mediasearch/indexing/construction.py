@@ -16,7 +16,7 @@ from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError
 from mediasearch.indexing import indexes, sessions
 from mediasearch.indexing.indexes import BEFORE, BESIDE, Found, Index
-from mediasearch.indexing.watching import EVERY, Report, look, watched
+from mediasearch.indexing.watching import EVERY, Report, Step, look, watched
 from mediasearch.models import Asset, Embedding
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class _Work:
         for _ in range(_TRIES):
             if self._others():
                 logger.info("%s is being built by another process: waiting for that.", self.name)
+                if self._report:
+                    self._report(Step(f"{self.name} is being built by another process: waiting for that.", waits=True))
             while self._others():
                 if self._report and (step := look(self.name, self._rows)):
                     self._report(step)

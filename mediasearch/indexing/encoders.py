@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import router
 from PIL import Image
 
 from mediasearch import conf
@@ -32,7 +33,10 @@ class Encoders:
 
 def of(generation_id: int) -> Encoders:
     """Return the encoders that a generation was made with, loaded once in this process. Raises EncoderUnavailable."""
-    generation = Generation.objects.filter(pk=generation_id).first()
+    written = router.db_for_write(Generation)
+    # The encoders of a generation never change, so any copy of it will do; but a new one may lack on a replica.
+    copies = (Generation.objects.all(), Generation.objects.using(written))
+    generation = next((known for copy in copies if (known := copy.filter(pk=generation_id).first())), None)
     if generation is None:
         raise EncoderUnavailable(f"Generation {generation_id} was deleted.")
     pair = load(generation.encoder, generation.caption_encoder)
@@ -47,7 +51,7 @@ def of(generation_id: int) -> Encoders:
 
 def warm_active(*, texts_only: bool) -> None:
     """Load the encoders of the active generation, if there is one already, and try them once."""
-    if generation := Generation.objects.active():
+    if generation := Generation.objects.using(router.db_for_write(Generation)).active():
         pair = of(generation.pk)
         for encoder in {pair.image, pair.caption}:
             if texts_only:

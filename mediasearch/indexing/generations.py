@@ -6,7 +6,7 @@ import logging
 import time
 
 from django.db import connections, router, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from mediasearch import conf
@@ -17,6 +17,7 @@ from mediasearch.features.base import Encoder
 from mediasearch.indexing import construction, doorbell, encoders, indexes
 from mediasearch.indexing.watching import Report, Step
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
+from mediasearch.querysets import GenerationQuerySet, JobQuerySet
 
 logger = logging.getLogger(__name__)
 LOCK = 0x6D656467
@@ -30,7 +31,7 @@ def ensure_active() -> Generation:
 
     Called by a worker before its first batch, as only a worker can load the model that a generation is named after.
     """
-    generation = Generation.objects.active() or _first()
+    generation = _generations().active() or _first()
     encoders.of(generation.pk)
     return generation
 
@@ -40,7 +41,7 @@ def _first() -> Generation:
     backends.encoder(conf.settings().encoder.as_dict())  # Loaded before the lock, for it takes a while.
     with transaction.atomic(using=_database()):
         _lock()
-        if generation := Generation.objects.active():
+        if generation := _generations().active():
             return generation
         generation = activate(create(), unfinished=True)
     owe_all(generation)
@@ -58,7 +59,7 @@ def create(image: Spec | None = None, caption: Spec | None = None) -> Generation
         image, caption = settings.encoder, caption or settings.caption_encoder
     caption_spec = caption.as_dict() if caption else None
     pair = encoders.load(image.as_dict(), caption_spec)
-    return Generation.objects.create(
+    return _generations().create(
         encoder=image.as_dict(),
         fingerprint=pair.image.fingerprint,
         dimensions=pair.image.dimensions,
@@ -76,7 +77,7 @@ def building(image: Spec | None = None, caption: Spec | None = None) -> Generati
     settings = conf.settings()
     if image is None:
         image, caption = settings.encoder, caption or settings.caption_encoder
-    begun = Generation.objects.filter(state=Generation.State.BUILDING, encoder=image.as_dict()).order_by("-pk")
+    begun = _generations().filter(state=Generation.State.BUILDING, encoder=image.as_dict()).order_by("-pk")
     wanted = caption.as_dict() if caption else None
     return next((generation for generation in begun if generation.caption_encoder == wanted), None)
 
@@ -86,10 +87,10 @@ def reopen(generation: Generation) -> Generation:
 
     Raises MediaSearchError where its deletion was begun.
     """
-    retired = Generation.objects.filter(pk=generation.pk, state=Generation.State.RETIRED, retired_at__isnull=False)
+    retired = _generations().filter(pk=generation.pk, state=Generation.State.RETIRED, retired_at__isnull=False)
     if not retired.update(state=Generation.State.BUILDING):
         raise MediaSearchError(f"Generation {generation.pk} can't be gone back to: it is being deleted.")
-    generation.refresh_from_db()
+    generation.refresh_from_db(using=_database())
     owe_all(generation)
     return generation
 
@@ -97,8 +98,9 @@ def reopen(generation: Generation) -> Generation:
 def owe_all(generation: Generation) -> None:
     """Owe a generation's vectors to every asset, at low priority; what is there and has not changed is left alone."""
     last = 0
-    while assets := list(Asset.objects.filter(pk__gt=last).order_by("pk")[:_CHUNK]):
-        Job.objects.owe(assets, generations=[generation], priority=Job.BACKFILL)
+    assets_there = Asset.objects.using(_database())
+    while assets := list(assets_there.filter(pk__gt=last).order_by("pk")[:_CHUNK]):
+        Job.objects.using(_database()).owe(assets, generations=[generation], priority=Job.BACKFILL)
         last = assets[-1].pk
     doorbell.ring_on_commit()
 
@@ -113,14 +115,14 @@ def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
         _lock()
         if not unfinished and (lacking := assets_lacking(generation)):
             raise NotReady(f"Generation {generation.pk} still lacks the vectors of {lacking} pictures.")
-        active = Generation.objects.filter(state=Generation.State.ACTIVE).exclude(pk=generation.pk)
-        Job.objects.filter(generation__in=active, state=Job.State.PENDING).delete()
+        active = _generations().filter(state=Generation.State.ACTIVE).exclude(pk=generation.pk)
+        Job.objects.using(_database()).filter(generation__in=active, state=Job.State.PENDING).delete()
         active.update(state=Generation.State.RETIRED, retired_at=Now())
-        usable = Generation.objects.filter(pk=generation.pk).exclude(state=Generation.State.RETIRED)
+        usable = _generations().filter(pk=generation.pk).exclude(state=Generation.State.RETIRED)
         if not usable.update(state=Generation.State.ACTIVE, activated_at=Now(), retired_at=None):
             raise MediaSearchError(f"Generation {generation.pk} was retired or deleted meanwhile.")
         doorbell.ring_on_commit([doorbell.QUERY])
-    generation.refresh_from_db()
+    generation.refresh_from_db(using=_database())
     extra = {"event": "activated", "generation": generation.pk, "fingerprint": generation.fingerprint}
     logger.info("Generation %s is active.", generation, extra=extra)
     return generation
@@ -131,13 +133,30 @@ def assets_lacking(generation: Generation) -> int:
 
     A picture whose job failed for good counts as dealt with: the list of failures says why.
     """
-    owed = Job.objects.filter(asset=OuterRef("asset"), generation=generation).unfinished()
-    made = Embedding.objects.filter(asset=OuterRef("asset"), generation=generation)
+    return _compared(generation).filter(Exists(_unfinished(generation)) | _LOST).count()
+
+
+def lost(generation: Generation) -> QuerySet[Embedding]:
+    """Return those of them that have no unfinished job: without a new one they will be lacking for ever."""
+    return _compared(generation).filter(_LOST).exclude(Exists(_unfinished(generation)))
+
+
+_LOST = Q(has_counterpart=False, has_failed=False)
+
+
+def _compared(generation: Generation) -> QuerySet[Embedding]:
+    """The rows of the active generation, and whether this one has as much of each asset."""
     failed = Job.objects.filter(
         asset=OuterRef("asset"), generation=generation, stage=Stage.EMBED_IMAGE, state=Job.State.FAILED
     )
-    current = Embedding.objects.filter(generation__state=Generation.State.ACTIVE).exclude(generation=generation)
-    return current.filter(Exists(owed) | (~Exists(made) & ~Exists(failed))).count()
+    made = Embedding.objects.filter(asset=OuterRef("asset"), generation=generation)
+    as_much = Exists(made.filter(image__isnull=False)) | Q(Exists(made), image__isnull=True)
+    active = Embedding.objects.using(_database()).filter(generation__state=Generation.State.ACTIVE)
+    return active.exclude(generation=generation).annotate(has_counterpart=as_much, has_failed=Exists(failed))
+
+
+def _unfinished(generation: Generation) -> JobQuerySet:
+    return Job.objects.filter(asset=OuterRef("asset"), generation=generation).unfinished()
 
 
 def cancel(generation: Generation) -> None:
@@ -147,8 +166,8 @@ def cancel(generation: Generation) -> None:
             f"Generation {generation.pk} is {generation.state}; only a building one can be cancelled."
         )
     if generation.retired_at is not None:
-        Job.objects.filter(generation=generation).unfinished().delete()
-        Generation.objects.filter(pk=generation.pk).update(state=Generation.State.RETIRED, retired_at=Now())
+        Job.objects.using(_database()).filter(generation=generation).unfinished().delete()
+        _generations().filter(pk=generation.pk).update(state=Generation.State.RETIRED, retired_at=Now())
         return
     forget(generation)
 
@@ -158,16 +177,18 @@ def forget(generation: Generation, report: Report | None = None) -> None:
 
     Raises MediaSearchError if it is the active one, and NotReady while somebody may still use it.
     """
-    known = Generation.objects.filter(pk=generation.pk)
+    known = _generations().filter(pk=generation.pk)
     if known.filter(state=Generation.State.ACTIVE).exists():
         raise MediaSearchError(f"Generation {generation.pk} is active: searches need it.")
     # Without the date of its retirement it can't be reopened. New uploads owe it nothing while its rows are deleted.
     if not known.filter(state=generation.state).update(state=Generation.State.RETIRED, retired_at=None):
         raise NotReady(f"Generation {generation.pk} is {generation.state} no more: look again.")
-    _outlive_others(generation)
+    _outlive_others(generation, report)
     drop_indexes(generation)
-    total, deleted = generation.embeddings.count(), 0
-    for rows in (Job.objects.filter(generation=generation), Embedding.objects.filter(generation=generation)):
+    jobs = Job.objects.using(_database()).filter(generation=generation)
+    vectors = Embedding.objects.using(_database()).filter(generation=generation)
+    total, deleted = vectors.count(), 0
+    for rows in (jobs, vectors):
         last = 0
         while ids := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_CHUNK]):
             rows.filter(pk__in=ids).delete()
@@ -184,7 +205,7 @@ def forget(generation: Generation, report: Report | None = None) -> None:
             row.delete()
 
 
-def _outlive_others(generation: Generation) -> None:
+def _outlive_others(generation: Generation, report: Report | None) -> None:
     """Wait until every transaction has ended that may have seen a generation as it was before."""
     with connections[_database()].cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
@@ -204,6 +225,8 @@ def _outlive_others(generation: Generation) -> None:
                     f"A transaction that is open since {since:%Y-%m-%d %H:%M:%S %Z} may still use generation"
                     f" {generation.pk}. Run this again when it has ended."
                 )
+            if report:
+                report(Step(f"Waiting for a transaction that is open since {since:%H:%M:%S %Z}.", waits=True))
             time.sleep(0.1)
 
 
@@ -227,6 +250,11 @@ def _lock() -> None:
 
 def _listed(encoder: Encoder) -> list[str] | None:
     return None if encoder.languages is None else sorted(encoder.languages)
+
+
+def _generations() -> GenerationQuerySet:
+    """Generations as the database has them that is written: a replica may lag behind it."""
+    return Generation.objects.using(_database())
 
 
 def _database() -> str:

@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError, Refused, Unavailable
-from mediasearch.indexing import clock, doorbell, losses, owners
+from mediasearch.indexing import clock, doorbell, lacking, losses, owners
 from mediasearch.models import Asset, Generation, Job, Pause, Stage, Tally
 from mediasearch.querysets import JobQuerySet
 
@@ -284,13 +284,13 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
                 return []
         found = clock.mend(using) | losses.take_back(ended)
         if thoroughly:
-            lacking = Asset.objects.primary().lacking_jobs()[:_AT_ONCE]
-            free = Asset.objects.primary().filter(pk__in=lacking.values("pk")).lock(skip_locked=True)
+            never = Asset.objects.primary().lacking_jobs()[:_AT_ONCE]
+            free = Asset.objects.primary().filter(pk__in=never.values("pk")).lock(skip_locked=True)
             Job.objects.primary().owe(Asset.objects.primary().among(free).only("pk"), priority=Job.BACKFILL)
+            lacking.owe_some_everywhere()
         paused = set(Pause.objects.primary().current().values_list("stage", flat=True))
-        waiting = (
-            Job.objects.primary().due().filter(due_at__lte=Now() - timedelta(seconds=1))
-        )  # Newer work has rung for itself.
+        # Newer work has rung for itself.
+        waiting = Job.objects.primary().due().filter(due_at__lte=Now() - timedelta(seconds=1))
         return [
             queue
             for queue, stages in doorbell.QUEUES.items()

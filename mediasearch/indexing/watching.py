@@ -20,9 +20,11 @@ class Step:
     """How far one phase of a build is."""
 
     label: str
-    done: int
-    total: int
+    done: int = 0
+    total: int = 0
     """0 where nobody knows."""
+    waits: bool = False
+    """Is somebody waited for, so that it is to be said though nobody knows how long?"""
 
 
 Report = Callable[[Step], None]

@@ -46,7 +46,10 @@ class Progress:
 
 
 class Steps:
-    """Shows one step after another, each on a line of its own; a step of unknown length is left out."""
+    """Shows one step after another, each on a line of its own.
+
+    A step of unknown length is left out, unless somebody is waited for.
+    """
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream, self._quiet = stream, quiet
@@ -58,6 +61,8 @@ class Steps:
         if step.label != self._label:
             self.end()
             self._label = step.label
+            if step.waits and not self._quiet:
+                self._stream.write(f"{step.label}\n")
         if step.done < step.total:
             if self._progress is None:
                 self._progress = Progress(self._stream, step.label, step.total, quiet=self._quiet)

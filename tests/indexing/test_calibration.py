@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from django.db import connection
-from django.utils import timezone
 
-from mediasearch.exceptions import EncoderUnavailable, NotReady
+from mediasearch.exceptions import CalibrationTaken, EncoderUnavailable, NotReady
 from mediasearch.features.local import Local
-from mediasearch.indexing import calibration, generations
+from mediasearch.indexing import calibration, clock, generations, scans, turns
 from mediasearch.models import Asset, Embedding, Generation, Tally
 from tests.conftest import MakeAsset, picture
+from tests.live import ROOT, environment, until
 
 pytestmark = pytest.mark.django_db
 
@@ -119,12 +124,105 @@ def test_due__when_it_has_grown_or_changed(active_generation: Generation) -> Non
 
 def test_calibrate_where_due__is_done_by_one_at_a_time(active_generation: Generation) -> None:
     fill(active_generation, 10)
-    Generation.objects.update(calibrating_since=timezone.now())
-    assert calibration.calibrate_where_due() is None
-    Generation.objects.update(calibrating_since=timezone.now() - timedelta(hours=2))  # Whoever it was has died.
+    with turns.taken(active_generation):
+        assert calibration.calibrate_where_due() is None
+        with pytest.raises(CalibrationTaken, match="its last sign of life came 0 s ago"):
+            calibration.calibrate(active_generation)
+    assert Generation.objects.get().calibration == {}
     assert calibration.calibrate_where_due() is not None
-    assert Generation.objects.get().calibrating_since is None
+    assert Generation.objects.get().calibrating_until is None
     assert calibration.calibrate_where_due() is None
+
+
+def test_calibrate_where_due__not_what_another_process_has_just_measured(
+    active_generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is through between our look at what is due and our taking the lease."""
+    fill(active_generation, 10)
+    due, measured = calibration.due, []
+
+    def measured_meanwhile(generation: Generation) -> bool:
+        answer = due(generation)
+        if not measured:
+            measured.append(calibration.calibrate(Generation.objects.get()))
+        return answer
+
+    monkeypatch.setattr(calibration, "due", measured_meanwhile)
+    assert calibration.calibrate_where_due() is None
+    assert len(measured) == 1
+
+
+def test_calibrate_where_due__whoever_lost_the_lease_writes_nothing(
+    active_generation: Generation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(active_generation, 10)
+    stranger = uuid.uuid4()
+    until = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def taken_over(*args: Any) -> list[float]:
+        Generation.objects.update(calibration_token=stranger, calibrating_until=until)
+        return [1.0]
+
+    monkeypatch.setattr(scans, "nearest", taken_over)
+    assert calibration.calibrate_where_due() is None
+    assert "was given up: another process took over" in caplog.text
+    row = Generation.objects.get()
+    assert (row.calibration, row.calibration_token, row.calibrating_until) == ({}, stranger, until)
+
+
+def test_calibrate__renews_its_lease_outside_its_transactions(
+    active_generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(active_generation, 10)
+    monkeypatch.setattr(turns, "RENEW_EVERY", 0.0)
+    keep, depths = turns.Turn.keep, []
+
+    def noted(turn: turns.Turn) -> None:
+        depths.append(len(connection.savepoint_ids))
+        keep(turn)
+
+    monkeypatch.setattr(turns.Turn, "keep", noted)
+    outside = len(connection.savepoint_ids)
+    calibration.calibrate(active_generation)
+    assert set(depths) == {outside}
+    # Between the phrases, and before each of the questions with words and pictures: exact, and by the index.
+    assert len(depths) >= 7 + 2 * (calibration.SAMPLE + 10)
+
+
+KILLED = """
+import time
+from datetime import timedelta
+import django
+django.setup()
+from mediasearch.indexing import calibration, clock, scans, turns
+clock.CALIBRATION, turns.RENEW_EVERY = timedelta(seconds=2), 0.2
+scans.nearest = lambda *args: time.sleep(0.05) or [1.0]
+calibration.WIDTHS = [40] * 10_000
+calibration._share = lambda *args: 0.0
+calibration.calibrate_where_due()
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calibrate_where_due__one_that_was_killed_is_followed_by_another(
+    active_generation: Generation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(active_generation, 20)
+    monkeypatch.setattr(clock, "CALIBRATION", timedelta(seconds=2))
+    other = subprocess.Popen([sys.executable, "-c", KILLED], env=environment(tmp_path), cwd=ROOT)
+    try:
+        until(lambda: Generation.objects.get().calibration_token, "it did not begin")
+        began = time.monotonic()
+        while time.monotonic() < began + 5:  # It lives, so its lease holds for longer than it is long.
+            assert calibration.calibrate_where_due() is None
+            time.sleep(0.1)
+    finally:
+        other.kill()
+        other.wait()
+    killed = time.monotonic()
+    until(lambda: calibration.calibrate_where_due() is not None, "it is still taken", 20)
+    assert time.monotonic() - killed < 10
+    assert Generation.objects.get().calibration["rows"] == 20
 
 
 def test_calibrate_where_due__no_generation(db: None) -> None:

@@ -23,6 +23,8 @@ class CountingConfig(AppConfig):
         logging.getLogger("mediasearch").addHandler(notes.Handler())
         if ahead := os.environ.get("FAULTS_AHEAD"):
             _set_clock(timedelta(seconds=int(ahead)))
+        if seconds := os.environ.get("FAULTS_CALIBRATION"):
+            _shorten(float(seconds))
         before_task_publish.connect(_count, sender=doorbell.DRAIN, weak=False)
         notify = doorbell._notify
 
@@ -32,6 +34,15 @@ class CountingConfig(AppConfig):
                 notify(wanted)
 
         doorbell._notify = counted
+
+
+def _shorten(seconds: float) -> None:
+    """Have leases of calibrations last so long, be renewed as often as otherwise, and be looked for as often."""
+    from mediasearch.indexing import clock, sweeper, turns
+
+    turns.RENEW_EVERY *= seconds / clock.CALIBRATION.total_seconds()
+    clock.CALIBRATION = timedelta(seconds=seconds)
+    sweeper.THOROUGHLY_EVERY = seconds
 
 
 def _set_clock(ahead: timedelta) -> None:

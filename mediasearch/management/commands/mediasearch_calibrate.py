@@ -6,10 +6,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
 
 from mediasearch import conf
-from mediasearch.exceptions import MediaSearchError
+from mediasearch.exceptions import CalibrationTaken, MediaSearchError
 from mediasearch.indexing import calibration
+from mediasearch.management import blocks
+from mediasearch.management.progress import Steps
 from mediasearch.models import Generation
 
 
@@ -24,18 +27,28 @@ class Command(BaseCommand):
         parser.add_argument("--if-due", action="store_true", help="only where the library has changed much since")
 
     def handle(self, *args: Any, generation: int | None, if_due: bool, **options: Any) -> None:
-        living = Generation.objects.living()
-        chosen = Generation.objects.active() if generation is None else living.filter(pk=generation).first()
+        generations = Generation.objects.using(router.db_for_write(Generation))
+        living = generations.living()
+        chosen = generations.active() if generation is None else living.filter(pk=generation).first()
         if chosen is None:
             known = ", ".join(str(one) for one in living) or "none yet: an embed worker makes the first"
             raise CommandError(f"There is no such generation. Generations: {known}.")
         if if_due and not calibration.due(chosen):
             self.stdout.write("It has changed little since it was calibrated.")
             return
+        steps = Steps(self.stdout, quiet=options["verbosity"] < 1)  # type: ignore[arg-type]
         try:
-            found = calibration.calibrate(chosen)
+            with blocks.told(self.stderr.write):
+                found = calibration.calibrate(chosen, steps.show)
+        except CalibrationTaken as error:
+            if not if_due:
+                raise CommandError(str(error)) from error
+            self.stdout.write(str(error))
+            return
         except MediaSearchError as error:
             raise CommandError(str(error)) from error
+        finally:
+            steps.end()
         if found is None:
             self.stdout.write("There are no vectors yet to calibrate with.")
             return

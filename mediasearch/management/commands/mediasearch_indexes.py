@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, router
 from django.template.defaultfilters import filesizeformat
 
 from mediasearch.exceptions import MediaSearchError
 from mediasearch.indexing import construction, indexes
 from mediasearch.indexing.indexes import Index
+from mediasearch.management import blocks
 from mediasearch.management.progress import Steps
 from mediasearch.models import Generation
+from mediasearch.querysets import GenerationQuerySet
 
 _LINE = "{:<34}{:>12}{:>12}{:>8}  {}"
 
@@ -34,13 +36,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         steps = Steps(self.stdout, quiet=options["verbosity"] < 1)  # type: ignore[arg-type]
-        wanted = [index for generation in Generation.objects.living() for index in _expected(generation)]
+        wanted = [index for generation in _living() for index in _expected(generation)]
         rebuilt = options["rebuild"]
         try:
-            if options["repair"] or rebuilt is not None:
-                self._repair(wanted, steps)
-            if rebuilt is not None:
-                self._rebuild(_chosen(rebuilt, wanted), steps)
+            with blocks.told(self.stderr.write):
+                if options["repair"] or rebuilt is not None:
+                    self._repair(wanted, steps)
+                if rebuilt is not None:
+                    self._rebuild(_chosen(rebuilt, wanted), steps)
         except MediaSearchError as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
@@ -62,7 +65,7 @@ class Command(BaseCommand):
 
     def _list(self, wanted: Iterable[Index]) -> None:
         there = indexes.found()
-        wrong = {flaw.name: flaw.sentence for flaw in indexes.flaws(Generation.objects.living(), there)}
+        wrong = {flaw.name: flaw.sentence for flaw in indexes.flaws(_living(), there)}
         expected = {index.name: index for index in wanted}
         self.stdout.write(_LINE.format("index", "size", "fresh", "share", "").rstrip())
         for name in sorted({*there, *expected}):
@@ -71,6 +74,10 @@ class Command(BaseCommand):
             cells = (_bytes(size), _bytes(fresh), f"{size / fresh:.1f}" if size and fresh else "-")
             said = "is being built" if name in there and there[name].in_progress else wrong.get(name, "")
             self.stdout.write(_LINE.format(name, *cells, said).rstrip())
+
+
+def _living() -> GenerationQuerySet:
+    return Generation.objects.using(router.db_for_write(Generation)).living()
 
 
 def _expected(generation: Generation) -> Iterable[Index]:

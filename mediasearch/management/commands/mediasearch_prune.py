@@ -6,11 +6,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
 
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError
 from mediasearch.indexing import generations, pruning
 from mediasearch.indexing.watching import Step
+from mediasearch.management import blocks
 from mediasearch.management.progress import Steps
 from mediasearch.models import Generation
 
@@ -36,15 +38,18 @@ class Command(BaseCommand):
             raise CommandError("--keep and --keep-days must not be negative.")
         dry = options["dry_run"]
         steps = Steps(self.stdout, quiet=dry or options["verbosity"] < 1)  # type: ignore[arg-type]
-        for generation in pruning.outdated_generations(options["keep"], options["keep_days"]):
-            self._delete(generation, steps, dry=dry)
-        for generation in Generation.objects.filter(state=Generation.State.RETIRED, retired_at__isnull=False):
-            if not dry:
-                self.stdout.write(f"Kept: generation {generation.pk}, retired {generation.retired_at:%Y-%m-%d}.")
-        self._delete_jobs(steps, dry=dry)
+        with blocks.told(self.stderr.write):
+            for generation in pruning.outdated_generations(options["keep"], options["keep_days"]):
+                self._delete(generation, steps, dry=dry)
+            retired = Generation.objects.using(router.db_for_write(Generation)).filter(state=Generation.State.RETIRED)
+            for generation in retired.filter(retired_at__isnull=False):
+                if not dry:
+                    self.stdout.write(f"Kept: generation {generation.pk}, retired {generation.retired_at:%Y-%m-%d}.")
+            self._delete_jobs(steps, dry=dry)
 
     def _delete(self, generation: Generation, steps: Steps, *, dry: bool) -> None:
-        what = f"generation {generation.pk} ({generation.fingerprint}) with {generation.embeddings.count():,} vectors"
+        vectors = generation.embeddings.using(router.db_for_write(Generation)).count()
+        what = f"generation {generation.pk} ({generation.fingerprint}) with {vectors:,} vectors"
         if dry:
             self.stdout.write(f"Would be deleted: {what}.")
             return

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mediasearch', '0006_engine'),
+        ('mediasearch', '0007_calibration_lease'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

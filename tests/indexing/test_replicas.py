@@ -1,0 +1,89 @@
+"""What is read before it is written comes from the database that is written: a replica may lag behind it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from mediasearch import conf
+from mediasearch.indexing import calibration, generations, lacking
+from mediasearch.models import Asset, Embedding, Generation, Job
+from tests.indexing.test_calibration import fill
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OTHER = conf.Spec("mediasearch.features.fake.FakeEncoder", {"name": "other"})
+
+
+class NoReplica:
+    """Reads that nobody sends elsewhere go to a database that is not there, and fail."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+    def allow_relation(self, *args: Any, **hints: Any) -> bool:
+        return True
+
+
+@pytest.fixture
+def library(active_generation: Generation, settings: Any) -> Iterator[Generation]:
+    """An active generation with vectors, whose jobs are done."""
+    fill(active_generation, 20)
+    Asset.objects.update(file_version="a-file.png")
+    Job.objects.update(state=Job.State.DONE)
+    settings.DATABASE_ROUTERS = ["tests.indexing.test_replicas.NoReplica"]
+    yield active_generation
+    for generation in Generation.objects.using("default"):
+        generations.drop_indexes(generation)
+
+
+def embed(generation: Generation) -> None:
+    """Make the vectors that are owed, as a worker would."""
+    owed = Job.objects.using("default").filter(generation=generation).unfinished()
+    for asset in Asset.objects.using("default").filter(pk__in=owed.values("asset")):
+        Embedding.objects.using("default").update_or_create(
+            generation=generation, asset=asset, defaults={"image": [*[0.0] * 15, 1.0]}
+        )
+    owed.update(state=Job.State.DONE)
+
+
+def test_calibrating(library: Generation) -> None:
+    assert calibration.calibrate_where_due() is not None
+    assert calibration.calibrate_where_due() is None
+    out = io.StringIO()
+    call_command("mediasearch_calibrate", stdout=out)
+    assert "20 vectors" in out.getvalue()
+
+
+def test_reindex(library: Generation) -> None:
+    spec = '{"BACKEND": "mediasearch.features.fake.FakeEncoder", "OPTIONS": {"name": "other"}}'
+    call_command("mediasearch_reindex", encoder=spec, no_wait=True, stdout=io.StringIO())
+    building = Generation.objects.using("default").get(state="building")
+    embed(building)
+    call_command("mediasearch_reindex", encoder=spec, stdout=io.StringIO())
+    assert Generation.objects.using("default").active() == building
+    call_command("mediasearch_prune", stdout=io.StringIO())
+    call_command("mediasearch_indexes", stdout=io.StringIO())
+
+
+def test_vectors_that_are_gone(library: Generation) -> None:
+    Embedding.objects.using("default").all().delete()
+    assert lacking.owe(library) == 20
+    assert lacking.owe_some_everywhere() == 0
+
+
+def test_generations_come_and_go(library: Generation) -> None:
+    building = generations.create(OTHER)
+    assert generations.building(OTHER) == building
+    generations.owe_all(building)
+    generations.activate(building, unfinished=True)
+    reopened = generations.reopen(Generation.objects.using("default").get(pk=library.pk))
+    generations.cancel(reopened)
+    generations.forget(Generation.objects.using("default").get(pk=library.pk))
+    assert [one.pk for one in Generation.objects.using("default")] == [building.pk]
