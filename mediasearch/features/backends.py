@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from mediasearch import conf
 from mediasearch.conf import Spec
 from mediasearch.exceptions import CaptionerUnavailable, EncoderUnavailable, ImproperlySet
 from mediasearch.features.base import Captioner, Encoder, QueryEncoder, Reranker
+from mediasearch.features.loading import shelf
 
 _KEPT = 4
 """Two generations with two encoders each; a model that nobody uses any more gives its memory back."""
@@ -39,7 +39,7 @@ def reranker(spec: Mapping[str, Any]) -> Reranker:
     return _reranker(json.dumps(spec, sort_keys=True))
 
 
-@lru_cache(_KEPT)
+@shelf(_KEPT)
 def _encoder(key: str) -> Encoder:
     try:
         loaded: Encoder = Spec.parse(json.loads(key), "ENCODER").load()
@@ -51,7 +51,7 @@ def _encoder(key: str) -> Encoder:
     return loaded
 
 
-@lru_cache(_KEPT)
+@shelf(_KEPT)
 def _captioner(key: str) -> Captioner:
     try:
         loaded: Captioner = Spec.parse(json.loads(key), "CAPTIONER").load()
@@ -62,13 +62,13 @@ def _captioner(key: str) -> Captioner:
     return loaded
 
 
-@lru_cache(_KEPT)
+@shelf(_KEPT)
 def _query_encoder(key: str) -> QueryEncoder:
     loaded: QueryEncoder = Spec.parse(json.loads(key), "QUERY_ENCODER").load()
     return loaded
 
 
-@lru_cache(_KEPT)
+@shelf(_KEPT)
 def _reranker(key: str) -> Reranker:
     loaded: Reranker = Spec.parse(json.loads(key), "RERANKER").load()
     return loaded

@@ -17,29 +17,28 @@ class Crew:
     def __init__(self, most: int, name: str) -> None:
         self._most, self._name = most, name
         self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        self._hiring = threading.Lock()
+        self._counting = threading.Lock()
         self._started = 0
+        self._free = 0
+        """Threads without a task, less the tasks that wait for a thread."""
 
     def submit(self, task: Callable[[], T]) -> Future[T]:
         """Have a task done. Raises RuntimeError where the system gives no thread for it."""
-        if not self._idle.acquire(blocking=False):
-            self._hire()
+        with self._counting:
+            if self._free > 0 or self._started == self._most:
+                self._free -= 1
+            else:  # The new thread is for this task, and never free before it.
+                threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+                self._started += 1
         future: Future[T] = Future()
         self._tasks.put((future, task))
         return future
 
-    def _hire(self) -> None:
-        with self._hiring:
-            if self._started < self._most:
-                threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
-                self._started += 1
-
     def _work(self) -> None:
         while True:
-            if self._tasks.empty():
-                self._idle.release()
             _do(*self._tasks.get())
+            with self._counting:
+                self._free += 1
 
 
 def _do(future: Future[Any], task: Callable[[], Any]) -> None:

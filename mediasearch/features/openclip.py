@@ -7,12 +7,12 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features.base import Encoder, Problem
+from mediasearch.features.loading import loaded_property
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ class OpenClip(Encoder):
         """The folder of a local model."""
         return Path(self.model.removeprefix(LOCAL)) if self.model.startswith(LOCAL) else None
 
-    @cached_property
+    @loaded_property
     def notes(self) -> dict[str, Any]:
         """What a local model's `mediasearch.json` says: `languages`, and a `notice` where it is not for real use."""
         path = self.folder / "mediasearch.json" if self.folder else None
@@ -111,7 +111,7 @@ class OpenClip(Encoder):
     def forget_images(self) -> None:
         self._loaded.model.visual = None
 
-    @cached_property
+    @loaded_property
     def _loaded(self) -> _Loaded:
         try:
             return _Loaded(self)

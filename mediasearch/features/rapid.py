@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from PIL import Image
 
 from mediasearch.exceptions import ReaderUnavailable
 from mediasearch.features.base import Problem, Reading, TextReader
+from mediasearch.features.loading import loaded_property
 from mediasearch.features.reading import (
     Line,
     Quad,
@@ -132,7 +132,7 @@ class RapidOcr(TextReader):
             return _Found("", 0.0, quad)
         return _Found(result.txts[0], float(result.scores[0]), quad)
 
-    @cached_property
+    @loaded_property
     def _engine(self) -> Any:
         try:
             import rapidocr

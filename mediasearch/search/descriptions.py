@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, overload
+
+from django.utils.functional import cached_property
 
 from mediasearch.models import Asset
 from mediasearch.search.pictures import Picture

@@ -7,7 +7,6 @@ not in the scope, and the engine scores what it returns on every signal, again w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from django.db.models import QuerySet
 from numpy.typing import NDArray
 
 from mediasearch.conf import Spec
+from mediasearch.features.loading import Loads, loaded_property
 from mediasearch.models import Asset, Embedding, Generation
 from mediasearch.search.nearest import Found, nearest
 from mediasearch.search.vectors import Vector
@@ -80,7 +80,7 @@ class Memory(Store):
     It has what was there when it was first asked.
     """
 
-    @cached_property
+    @loaded_property
     def _held(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         rows = Embedding.objects.filter(generation=self.generation, **{f"{self.field}__isnull": False})
         pairs: list[Any] = list(rows.order_by("asset_id").values_list("asset_id", self.field))
@@ -103,11 +103,17 @@ class Memory(Store):
 def of(spec: Spec, generation: Generation, field: str) -> Leg:
     """Return the leg of a field, which may hold connections or much memory: one in a process. Raises ImproperlySet."""
     key = (spec.backend, repr(sorted(spec.options.items())), generation.pk, field)
-    if key not in _legs:
-        for known in [other for other in _legs if other[2] != generation.pk]:
-            del _legs[known]
-        _legs[key] = spec.load(generation, field)
-    return _legs[key]
+
+    def load() -> Leg:
+        if (leg := _legs.get(key)) is None:
+            for other in [other for other in list(_legs) if other[2] != generation.pk]:
+                _legs.pop(other, None)
+            leg = _legs[key] = spec.load(generation, field)
+        return leg
+
+    leg = _legs.get(key)  # One that holds nothing is false.
+    return _loads.share(key, load) if leg is None else leg
 
 
 _legs: dict[tuple[str, str, int, str], Leg] = {}
+_loads: Loads[Leg] = Loads()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from django.utils.functional import cached_property
 
 from mediasearch.features import lexemes
 
@@ -114,11 +115,13 @@ class Results:
     """Ranked hits; nothing runs until they are looked at.
 
     A slice beyond the limit that was asked for runs another statement, so Django's Paginator can page through them.
+    Two threads that share one and look at the same moment run it twice: each search belongs to one thread.
     """
 
     def __init__(self, asked: Asked, limit: int, offset: int = 0) -> None:
         self._asked, self._limit, self._offset = asked, limit, offset
 
+    # Django's: functools' would have all searches of a process wait for each other up to Python 3.11.
     @cached_property
     def outcome(self) -> Outcome:
         """How the search went."""

@@ -41,3 +41,10 @@ def test_submit__what_fails_is_told_and_ends_no_thread() -> None:
 def test_submit__the_process_ends_without_waiting() -> None:
     code = "import time; from mediasearch.features.crew import Crew; Crew(1, 'x').submit(lambda: time.sleep(60))"
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+def test_submit__no_task_waits_for_another_while_there_may_be_more_threads() -> None:
+    crew, all_of_them = Crew(8, "test"), threading.Barrier(8)
+    for _ in range(3):
+        together = [crew.submit(lambda: all_of_them.wait(5)) for _ in range(8)]
+        assert sorted(future.result(10) for future in together) == list(range(8))

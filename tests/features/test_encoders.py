@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from PIL import Image
 
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features import child, images
+from mediasearch.features import openclip as openclip_module
 from mediasearch.features.base import Encoder
 from mediasearch.features.fake import FakeEncoder
 from mediasearch.features.openclip import OpenClip
@@ -90,6 +94,23 @@ def test_openclip__equals_plain_open_clip(openclip: OpenClip, miniclip: Path) ->
         plain_text = model.encode_text(tokenizer(["a red car"]), normalize=True).numpy()
     assert np.abs(openclip.encode_images([image]) - plain_image).max() < 1e-5
     assert np.abs(openclip.encode_texts(["a red car"]) - plain_text).max() < 1e-5
+
+
+def test_openclip__two_threads_load_a_model_once_and_two_models_at_the_same_time(
+    miniclip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (OpenClip(f"local-dir:{miniclip}", threads=1) for _ in range(2))
+    both, loaded, load = threading.Barrier(2), [], openclip_module._Loaded
+
+    def loading(encoder: OpenClip) -> Any:
+        loaded.append(encoder)
+        both.wait(10)
+        return load(encoder)
+
+    monkeypatch.setattr(openclip_module, "_Loaded", loading)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda encoder: encoder.dimensions, [first, second, first, second]))
+    assert sorted(map(id, loaded)) == sorted(map(id, [first, second]))
 
 
 def test_openclip__texts_alone_once_images_are_forgotten(miniclip: Path, openclip: OpenClip) -> None:

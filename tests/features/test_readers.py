@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,6 +101,25 @@ def test_words_of_one_line_share_it_and_lines_count_from_zero(reader: TextReader
 
 def test_confidence_is_a_fraction(reader: TextReader) -> None:
     assert all(0.5 < word.confidence <= 1 for word in reader.read(sign("Open")).words)
+
+
+def test_rapid__two_threads_load_an_engine_once_and_two_engines_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rapidocr = pytest.importorskip("rapidocr")
+    first, second, both, made = RapidOcr(), RapidOcr(), threading.Barrier(2), []
+    make = rapidocr.RapidOCR
+
+    def making(**options: Any) -> Any:
+        both.wait(10)
+        made.append(make(**options))
+        return made[-1]
+
+    monkeypatch.setattr(rapidocr, "RapidOCR", making)
+    with ThreadPoolExecutor(4) as threads:
+        engines = list(threads.map(lambda reader: reader._engine, [first, second, first, second]))
+    assert engines == [first._engine, second._engine] * 2
+    assert len(made) == 2
 
 
 def test_a_missing_program_is_told_with_what_installs_it() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import qdrant_edge as qdrant
 from django.contrib.auth.models import User
+from django.db import connection
 
 import mediasearch
 from mediasearch import checks
+from mediasearch.conf import Spec
 from mediasearch.exceptions import Unavailable
 from mediasearch.models import Asset, Embedding, Generation
 from mediasearch.search import legs
@@ -175,3 +180,51 @@ def test_check__a_leg_that_is_none(settings: Any, path: str, said: str) -> None:
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"LEG": {"BACKEND": path}}
     found = [message.msg for message in checks.check_settings(None) if message.id == "mediasearch.E002"]
     assert (said in found[0]) if said else found == []
+
+
+# Searches in several threads
+
+
+class Slow(legs.Memory):
+    """Takes a moment to make, which is counted."""
+
+    made: ClassVar[list[str]] = []
+
+    def __init__(self, generation: Generation, field: str) -> None:
+        self.made.append(field)
+        time.sleep(0.1)
+        super().__init__(generation, field)
+
+
+def test_of__a_leg_is_made_once_for_all_threads(active_generation: Generation) -> None:
+    spec, Slow.made[:] = Spec(f"{__name__}.Slow"), []
+    legs._legs.clear()
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda field: legs.of(spec, active_generation, field), ["image", "caption"] * 2))
+    assert sorted(Slow.made) == ["caption", "image"]
+    assert made[0] is made[2] is not made[1]
+    later = Generation(pk=active_generation.pk + 1)
+    assert legs.of(spec, later, "image").generation == later
+    assert [key[2] for key in legs._legs] == [later.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_memory__is_filled_once_for_all_threads(library: list[Asset], active_generation: Generation) -> None:
+    leg, statements, start = legs.Memory(active_generation, "image"), [], threading.Barrier(4)
+
+    def slowly(execute: Any, sql: str, *rest: Any) -> Any:
+        statements.append(sql)
+        time.sleep(0.1)
+        return execute(sql, *rest)
+
+    def ask(seed: int) -> list[tuple[int, float]]:
+        start.wait(5)
+        try:
+            with connection.execute_wrapper(slowly):
+                return leg.nearest(asked(seed), 5)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, range(4)))
+    assert len(statements) == 1
