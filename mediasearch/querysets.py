@@ -156,9 +156,11 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
         """Assets that were inspected, or read, and have lost what was found out."""
         from mediasearch.models import BLANK, Job, Stage
 
+        key = settled_key(Stage.INSPECT)
         jobs = Job.objects.filter(asset=OuterRef("pk"), stage=Stage.INSPECT)
-        done = Exists(jobs.filter(state="done"))
-        return self.filter(BLANK, done | (Q(settled__has_key=settled_key(Stage.INSPECT)) & ~Exists(jobs)))
+        done = Exists(jobs.filter(state="done").exclude(input_key=""))  # Else there was no file to inspect.
+        remembered = Q(settled__has_key=key) & ~Q(**{f"settled__{key}": ""}) & ~Exists(jobs)
+        return self.filter(BLANK, done | remembered)
 
     def lacking_jobs(self) -> Self:
         """Assets that were never owed what every asset is owed."""

@@ -18,6 +18,10 @@ class Background:
         self._name, self._work = name, work
         self._turn = threading.Lock()
 
+    @property
+    def is_at_it(self) -> bool:
+        return self._turn.locked()
+
     def start(self) -> None:
         """Begin, unless this process is still at it; whatever goes wrong, the next call tries it again."""
         if not self._turn.acquire(blocking=False):

@@ -33,10 +33,8 @@ class Encoders:
 
 def of(generation_id: int) -> Encoders:
     """Return the encoders that a generation was made with, loaded once in this process. Raises EncoderUnavailable."""
-    written = router.db_for_write(Generation)
-    # The encoders of a generation never change, so any copy of it will do; but a new one may lack on a replica.
-    copies = (Generation.objects.all(), Generation.objects.using(written))
-    generation = next((known for copy in copies if (known := copy.filter(pk=generation_id).first())), None)
+    # The primary, for a new one may lack on a replica.
+    generation = Generation.objects.primary().filter(pk=generation_id).first()
     if generation is None:
         raise EncoderUnavailable(f"Generation {generation_id} was deleted.")
     pair = load(generation.encoder, generation.caption_encoder)

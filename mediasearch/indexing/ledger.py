@@ -249,7 +249,10 @@ def reindex(assets: Iterable[Asset] | QuerySet[Asset], stages: Collection[str] |
 
     Outside a transaction it takes some assets at a time, so that nobody waits for all of them.
     """
-    keys = assets.values_list("pk", flat=True) if isinstance(assets, QuerySet) else (asset.pk for asset in assets)
+    if isinstance(assets, QuerySet):
+        keys: Iterable[int] = assets.using(_database()).order_by().values_list("pk", flat=True)
+    else:
+        keys = (asset.pk for asset in assets)
     ids, owed = sorted({*keys}), 0
     for start in range(0, len(ids), _AT_ONCE):
         with transaction.atomic(using=_database()):

@@ -8,7 +8,7 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import doorbell, ledger, owners, pruning, recalibration, upkeep
+from mediasearch.indexing import calibration, doorbell, ledger, owners, pruning, upkeep
 from mediasearch.indexing.background import Background
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,10 @@ _PRUNED_AT_ONCE = 5_000
 LOOK_EVERY = 0.5
 """Seconds between two looks at whether a process of this machine has ended, which calls for a sweep at once."""
 
+# A large library takes minutes, and the sweep can't wait.
+CALIBRATION = Background("calibration", lambda: calibration.calibrate_where_due())
+UPKEEP = Background("upkeep", lambda: upkeep.bring_up_to_date())
+
 
 class Sweeper(threading.Thread):
     """Sweeps, at once and until it is stopped; a database that is away is no reason to give up."""
@@ -27,7 +31,6 @@ class Sweeper(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="mediasearch-sweep", daemon=True)
         self._stop_asked = threading.Event()
-        self._upkeep = Background("upkeep", lambda: upkeep.bring_up_to_date(self._stop_asked.is_set))
 
     def run(self) -> None:
         thorough_at = 0.0
@@ -36,10 +39,10 @@ class Sweeper(threading.Thread):
             thoroughly = started >= thorough_at
             try:
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
-                self._upkeep.start()
+                UPKEEP.start()
                 if thoroughly:
                     pruning.prune_jobs(_PRUNED_AT_ONCE)
-                    recalibration.start_where_due()
+                    CALIBRATION.start()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The sweep could not use the database: %s", error)
                 connections.close_all()

@@ -21,11 +21,11 @@ AT_ONCE = 200
 """Rows of one transaction, which nobody else can write meanwhile."""
 
 
-def bring_up_to_date(stopping: Callable[[], bool] = lambda: False) -> int:
+def bring_up_to_date() -> int:
     """Go on until no row is behind, or another process is at it; return how many rows were done."""
     done = 0
     for chore in (_follow_outdated, _owe_blank):
-        while not stopping() and (some := _one_at_a_time(chore)):
+        while some := _one_at_a_time(chore):
             done += some
     if done:
         logger.info("%d images brought up to date", done, extra={"event": "upkeep", "images": done})

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db.models.functions import Now
 
+import mediasearch
 from mediasearch import conf
-from mediasearch.indexing import calibration, generations, lacking
-from mediasearch.models import Asset, Embedding, Generation, Job
+from mediasearch import models as tables
+from mediasearch.indexing import calibration, generations, lacking, ledger, pruning, upkeep, worker
+from mediasearch.models import Asset, Embedding, Generation, Job, Stage
+from tests.conftest import MakeAsset, picture
 from tests.indexing.test_calibration import fill
+from tests.test_shared_rows import XMP
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OTHER = conf.Spec("mediasearch.features.fake.FakeEncoder", {"name": "other"})
@@ -41,6 +47,49 @@ def library(active_generation: Generation, settings: Any) -> Iterator[Generation
     yield active_generation
     for generation in Generation.objects.using("default"):
         generations.drop_indexes(generation)
+
+
+def test_indexing__from_an_upload_to_its_deletion(
+    active_generation: Generation, settings: Any, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DATABASE_ROUTERS = ["tests.indexing.test_replicas.NoReplica"]
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {
+        "CAPTIONER": {"BACKEND": "mediasearch.features.fake.FakeCaptioner", "OPTIONS": {}}
+    }
+    asset, twin, broken = make_asset("red"), make_asset("red"), make_asset(b"nothing", "broken.png")
+    stored = Asset.objects.using("default")
+    worker.warm(list(Stage))
+    assert worker.drain(list(Stage)) is False
+    Job.objects.using("default").filter(state="done").update(finished_at=Now() - timedelta(days=31))
+    assert pruning.prune_jobs(100) > 0
+    asset.title = "New"
+    asset.save()
+    assert stored.update(category="other") == 3
+    Asset.objects.bulk_create([Asset(pk=asset.pk)], update_conflicts=True, unique_fields=["pk"], update_fields=["tags"])
+    Asset.objects.bulk_create([Asset(pk=asset.pk), Asset(title="more")], ignore_conflicts=True)
+    mediasearch.reindex(Asset.objects.filter(pk=twin.pk))
+    assert mediasearch.retry() > 0
+    monkeypatch.setitem(tables.STAGE_VERSIONS, Stage.READ, 2)
+    assert upkeep.bring_up_to_date() == 4
+    ledger.sweep(thoroughly=True)
+    assert worker.drain(list(Stage)) is False
+    assert set(stored.get(pk=asset.pk).jobs.using("default").values_list("state", flat=True)) == {"done"}
+    broken.delete()
+    assert stored.count() == 3
+
+
+def test_indexing__by_what_the_row_says_now(
+    active_generation: Generation, settings: Any, make_asset: MakeAsset
+) -> None:
+    """A title that a person wrote a moment ago is on no replica yet, and must not be taken for one that is missing."""
+    make_asset(picture("red", form="JPEG", xmp=XMP), "boat.jpg")
+    settings.DATABASE_ROUTERS = ["tests.indexing.test_replicas.NoReplica"]
+    Asset.objects.update(title="By hand")
+    worker.drain(list(Stage))
+    stored = Asset.objects.using("default").get()
+    assert (stored.title, stored.tags) == ("By hand", ["boats"])
+    assert "'hand'" in stored.text_vector
+    assert "'boats'" in stored.text_vector
 
 
 def embed(generation: Generation) -> None:

@@ -22,6 +22,7 @@ def test_sweeper__outlives_whatever_goes_wrong(error: Exception, monkeypatch: py
 
     monkeypatch.setattr(sweeper, "EVERY", 0.01)
     monkeypatch.setattr(ledger, "sweep", sweep)
+    monkeypatch.setattr(sweeper.upkeep, "bring_up_to_date", lambda: 0)
     thread = sweeper.Sweeper()
     thread.start()
     try:

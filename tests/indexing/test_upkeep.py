@@ -150,6 +150,7 @@ def test_blank__neither_new_nor_failed_nor_without_words(
     make_asset("red")  # It is read without finding a word.
     make_asset(b"no picture", "broken.png")
     index_all()
+    Asset.objects.create(title="without a file")
     make_asset("blue")
     before = pending()
     assert upkeep.bring_up_to_date() == 0

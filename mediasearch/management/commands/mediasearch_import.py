@@ -77,7 +77,7 @@ class Command(BaseCommand):
         except (OSError, StorageUnavailable) as error:
             raise Refused(f"This file can't be read ({getattr(error, 'strerror', None) or error}).") from error
         digest = hashing.content_hash(data)
-        if Asset.objects.filter(source=LIBRARY, content_hash=digest).exists():
+        if Asset.objects.primary().filter(source=LIBRARY, content_hash=digest).exists():
             raise Refused(ALREADY_THERE)
         opener.verify(data)
         try:

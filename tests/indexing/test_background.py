@@ -1,48 +1,42 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from django.db import OperationalError
 
-from mediasearch.indexing import calibration, ledger, recalibration, sweeper
+from mediasearch.indexing import calibration, ledger, sweeper
+from mediasearch.indexing.background import Background
 from mediasearch.models import Generation
 from tests.live import until
 from tests.vectors import fill
 
 
-@pytest.fixture(autouse=True)
-def _through() -> Iterator[None]:
-    """Leave no calibration running."""
-    yield
-    until(lambda: not recalibration._turn.locked(), "it is still calibrating")
-
-
 @pytest.mark.django_db(transaction=True)
-def test_start_where_due__measures_the_active_generation(active_generation: Generation) -> None:
+def test_start__calibrates_the_active_generation(active_generation: Generation) -> None:
     fill(active_generation, 20)
-    recalibration.start_where_due()
+    sweeper.CALIBRATION.start()
     until(lambda: Generation.objects.get().calibration, "nothing was measured")
     assert Generation.objects.get().calibration["rows"] == 20
+    until(lambda: not sweeper.CALIBRATION.is_at_it, "it is still calibrating")
 
 
-def test_start_where_due__once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start__once_at_a_time() -> None:
     began, may_end, threads = threading.Semaphore(0), threading.Event(), []
 
-    def calibrate() -> None:
+    def work() -> None:
         threads.append(threading.current_thread())
         began.release()
         may_end.wait(10)
 
-    monkeypatch.setattr(calibration, "calibrate_where_due", calibrate)
+    background = Background("work", work)
     for _ in range(3):
-        recalibration.start_where_due()
+        background.start()
     assert began.acquire(timeout=10)
     assert [thread.daemon for thread in threads] == [True]
     may_end.set()
-    until(lambda: not recalibration._turn.locked(), "it did not end")
-    recalibration.start_where_due()
+    until(lambda: not background.is_at_it, "it did not end")
+    background.start()
     assert began.acquire(timeout=10)
     assert len(threads) == 2
 
@@ -51,11 +45,11 @@ def test_start_where_due__once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     ("error", "told"),
     [
         (OperationalError("The server went away."), "could not use the database; it is tried again: The server"),
-        (KeyError("A fault of our own."), "Calibrating failed"),
+        (KeyError("A fault of our own."), "work failed"),
     ],
 )
-def test_start_where_due__is_tried_again_whatever_went_wrong(
-    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_start__is_tried_again_whatever_went_wrong(
+    error: Exception, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried = []
 
@@ -63,10 +57,10 @@ def test_start_where_due__is_tried_again_whatever_went_wrong(
         tried.append(error)
         raise error
 
-    monkeypatch.setattr(calibration, "calibrate_where_due", fail)
+    background = Background("work", fail)
     for count in (1, 2):
-        recalibration.start_where_due()
-        until(lambda count=count: len(tried) == count and not recalibration._turn.locked(), "it was not tried")
+        background.start()
+        until(lambda count=count: len(tried) == count and not background.is_at_it, "it was not tried")
     assert told in caplog.text
 
 
@@ -82,6 +76,7 @@ def test_sweeper__does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper, "EVERY", 0.01)
     monkeypatch.setattr(ledger, "sweep", sweep)
     monkeypatch.setattr(sweeper.pruning, "prune_jobs", lambda at_once: None)
+    monkeypatch.setattr(sweeper.upkeep, "bring_up_to_date", lambda: may_end.wait(10))
     monkeypatch.setattr(calibration, "calibrate_where_due", lambda: may_end.wait(10))
     thread = sweeper.Sweeper()
     thread.start()
@@ -92,3 +87,4 @@ def test_sweeper__does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
         may_end.set()
         thread.stop()
         thread.join()
+        until(lambda: not (sweeper.CALIBRATION.is_at_it or sweeper.UPKEEP.is_at_it), "they did not end")
