@@ -73,7 +73,8 @@ def test_indexing__from_an_upload_to_its_deletion(
     assert upkeep.bring_up_to_date() == 4
     ledger.sweep(thoroughly=True)
     assert worker.drain(list(Stage)) is False
-    assert set(stored.get(pk=asset.pk).jobs.using("default").values_list("state", flat=True)) == {"done"}
+    jobs = Job.objects.using("default").filter(asset=asset)
+    assert set(jobs.values_list("state", flat=True)) == {"done"}
     broken.delete()
     assert stored.count() == 3
 
