@@ -101,6 +101,8 @@ class Status:
 
     at: datetime
     assets: int
+    outdated: int
+    """Assets whose words and jobs are yet to follow from their rows, after an upgrade for example."""
     stages: list[StageStatus]
     generations: list[GenerationStatus]
     failures: list[Failure]

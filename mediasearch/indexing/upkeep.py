@@ -32,11 +32,6 @@ def bring_up_to_date() -> int:
     return done
 
 
-def left() -> int:
-    """Count the rows whose texts or jobs are yet to follow from them."""
-    return Asset.objects.primary().outdated().count()
-
-
 def _one_at_a_time(chore: Callable[[AssetQuerySet], int]) -> int:
     using = router.db_for_write(Asset)
     with transaction.atomic(using=using), connections[using].cursor() as cursor:

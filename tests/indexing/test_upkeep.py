@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 import mediasearch
@@ -11,6 +13,7 @@ from mediasearch import models as tables
 from mediasearch.features import lexemes
 from mediasearch.features.hashing import content_hash
 from mediasearch.indexing import twins, upkeep
+from mediasearch.indexing.status import status
 from mediasearch.models import Asset, Generation, Job, Stage
 from tests.conftest import MakeAsset, picture
 
@@ -164,7 +167,10 @@ def test_blank__is_found_by_an_index(db: None) -> None:
         assert "mediasearch_asset_derived" in Asset.objects.outdated().order_by().explain()
 
 
-def test_left__counts_what_is_behind(indexed: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert upkeep.left() == 0
+def test_status__counts_what_is_behind(indexed: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert status().outdated == 0
     monkeypatch.setitem(tables.STAGE_VERSIONS, Stage.READ, 2)
-    assert upkeep.left() == 2
+    assert status().outdated == 2
+    shown = io.StringIO()
+    call_command("mediasearch_status", stdout=shown)
+    assert "2 images are yet to be brought up to date." in shown.getvalue()

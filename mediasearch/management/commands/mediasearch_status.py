@@ -74,6 +74,8 @@ def _page(told: Status) -> Iterator[str]:
     for stage in told.stages:
         yield _stage(stage)
     yield ""
+    if told.outdated:
+        yield f"{told.outdated:,} images are yet to be brought up to date."
     for generation in told.generations:
         yield from _wrapped(_generation(generation))
     for failure in told.failures:
