@@ -44,7 +44,7 @@ def _first() -> Generation:
         if generation := _generations().active():
             return generation
         generation = activate(create(), unfinished=True)
-    owe_all(generation)
+    owe_all(generation, patient=False)
     build_indexes(generation)
     return generation
 
@@ -95,14 +95,28 @@ def reopen(generation: Generation) -> Generation:
     return generation
 
 
-def owe_all(generation: Generation) -> None:
-    """Owe a generation's vectors to every asset, at low priority; what is there and has not changed is left alone."""
-    last = 0
-    assets_there = Asset.objects.using(_database())
-    while assets := list(assets_there.filter(pk__gt=last).order_by("pk")[:_CHUNK]):
-        Job.objects.using(_database()).owe(assets, generations=[generation], priority=Job.BACKFILL)
-        last = assets[-1].pk
+def owe_all(generation: Generation, *, patient: bool = True) -> None:
+    """Owe a generation's vectors to every asset, at low priority; what is there and has not changed is left alone.
+
+    Assets that another transaction holds come last. Where the caller is not `patient`, they are left for the sweep,
+    which finds assets that were never owed a generation's vectors.
+    """
+    last, held = 0, list[int]()
+    while ids := list(Asset.objects.primary().filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_CHUNK]):
+        held += sorted({*ids} - {*_owe_to(ids, generation, skip_locked=True)})
+        last = ids[-1]
+    for pk in held if patient else ():
+        _owe_to([pk], generation)
     doorbell.ring_on_commit()
+
+
+def _owe_to(ids: list[int], generation: Generation, *, skip_locked: bool = False) -> list[int]:
+    """Owe a generation's vectors to assets, in one transaction; return those that were not held by another one."""
+    with transaction.atomic(using=_database()):
+        free = Asset.objects.primary().among(ids).lock(skip_locked=skip_locked)
+        assets = Asset.objects.primary().among(free).only("pk")
+        Job.objects.primary().owe(assets, generations=[generation], priority=Job.BACKFILL)
+    return free
 
 
 def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
@@ -116,16 +130,27 @@ def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
         if not unfinished and (lacking := assets_lacking(generation)):
             raise NotReady(f"Generation {generation.pk} still lacks the vectors of {lacking} pictures.")
         active = _generations().filter(state=Generation.State.ACTIVE).exclude(pk=generation.pk)
-        Job.objects.using(_database()).filter(generation__in=active, state=Job.State.PENDING).delete()
         active.update(state=Generation.State.RETIRED, retired_at=Now())
         usable = _generations().filter(pk=generation.pk).exclude(state=Generation.State.RETIRED)
         if not usable.update(state=Generation.State.ACTIVE, activated_at=Now(), retired_at=None):
             raise MediaSearchError(f"Generation {generation.pk} was retired or deleted meanwhile.")
         doorbell.ring_on_commit([doorbell.QUERY])
+    _forget_pending()
     generation.refresh_from_db(using=_database())
     extra = {"event": "activated", "generation": generation.pk, "fingerprint": generation.fingerprint}
     logger.info("Generation %s is active.", generation, extra=extra)
     return generation
+
+
+def _forget_pending() -> None:
+    """Delete what is still owed to retired generations, some at a time, but for rows that somebody holds."""
+    jobs = Job.objects.primary().filter(generation__state=Generation.State.RETIRED, state=Job.State.PENDING)
+    while True:
+        with transaction.atomic(using=_database()):
+            some = jobs.select_for_update(of=("self",), skip_locked=True).order_by("pk").only("pk")[:_CHUNK]
+            if not (ids := [job.pk for job in some]):
+                return
+            Job.objects.primary().filter(pk__in=ids).delete()
 
 
 def assets_lacking(generation: Generation) -> int:
