@@ -34,6 +34,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "fuzz": ("fuzz",),
     "hanging-reader": ("hanging", "--ended-by", "reader"),
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
+    "stale": ("stale",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
