@@ -35,11 +35,12 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "hanging-reader": ("hanging", "--ended-by", "reader"),
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
     "stale": ("stale",),
+    "edits": ("edits",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
 """Those that chance has a part in: run once for each seed."""
-LONGEST = 1_800.0
+LONGEST = 3_600.0
 
 
 def main() -> int:

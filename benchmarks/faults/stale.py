@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faults.stale [--seed N] [--short]`: whoever uploaded a picture saves it again, indexed meanwhile.
+"""`python -m benchmarks.faults.stale [--seed N] [--short]`: pictures that were indexed meanwhile are saved again.
 
 The objects of the uploads stay in memory, as a view or an import has them, while real workers index the pictures and
 adopt what the files say. Then each is stored again in one of the ways that Django has for it. Half of the jobs were
