@@ -36,6 +36,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
     "stale": ("stale",),
     "edits": ("edits",),
+    "blanked": ("blanked",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
