@@ -37,6 +37,8 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "stale": ("stale",),
     "edits": ("edits",),
     "blanked": ("blanked",),
+    "held-update": ("held", "--by", "update"),
+    "held-select": ("held", "--by", "select"),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
