@@ -39,6 +39,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "blanked": ("blanked",),
     "held-update": ("held", "--by", "update"),
     "held-select": ("held", "--by", "select"),
+    "crossed": ("crossed",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
