@@ -40,6 +40,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "held-update": ("held", "--by", "update"),
     "held-select": ("held", "--by", "select"),
     "crossed": ("crossed",),
+    "bulk": ("bulk",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
