@@ -41,6 +41,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "held-select": ("held", "--by", "select"),
     "crossed": ("crossed",),
     "bulk": ("bulk",),
+    "versions": ("versions",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

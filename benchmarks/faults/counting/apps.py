@@ -17,12 +17,13 @@ class CountingConfig(AppConfig):
     label = "faults_counting"
 
     def ready(self) -> None:
-        from benchmarks.faults.counting import notes
+        from benchmarks.faults.counting import notes, versions
         from mediasearch.indexing import doorbell
 
         logging.getLogger("mediasearch").addHandler(notes.Handler())
         if ahead := os.environ.get("FAULTS_AHEAD"):
             _set_clock(timedelta(seconds=int(ahead)))
+        versions.raise_to(os.environ.get("FAULTS_STAGE_VERSIONS", ""), os.environ.get("FAULTS_FOLDING", ""))
         before_task_publish.connect(_count, sender=doorbell.DRAIN, weak=False)
         notify = doorbell._notify
 
