@@ -42,6 +42,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "crossed": ("crossed",),
     "bulk": ("bulk",),
     "versions": ("versions",),
+    "replicas": ("replicas",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

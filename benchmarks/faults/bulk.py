@@ -20,7 +20,7 @@ from benchmarks.faults.site import Site, await_model, patiently, running, until
 
 SIZES, ROUNDS, KILLS = (1_000, 20_000, 100_000), (9, 3, 1), 3
 SHORT_SIZES, SHORT_ROUNDS, SHORT_KILLS = (100, 800, 1_600), (3, 2, 1), 1
-SLOWER, SHORT_SLOWER, ALL, LONGEST, SWEPT = 1.5, 3.0, 60.0, 180.0, 60.0
+SLOWER, SHORT_SLOWER, ALL, LONGEST, SWEPT = 1.5, 2.0, 60.0, 180.0, 60.0
 _UPDATE = """
 import sys, time, django
 django.setup()
