@@ -37,11 +37,20 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "fuzz": ("fuzz",),
     "hanging-reader": ("hanging", "--ended-by", "reader"),
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
+    "stale": ("stale",),
+    "edits": ("edits",),
+    "blanked": ("blanked",),
+    "held-update": ("held", "--by", "update"),
+    "held-select": ("held", "--by", "select"),
+    "crossed": ("crossed",),
+    "bulk": ("bulk",),
+    "versions": ("versions",),
+    "replicas": ("replicas",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
 """Those that chance has a part in: run once for each seed."""
-LONGEST = 1_800.0
+LONGEST = 3_600.0
 
 
 def main() -> int:

@@ -6,8 +6,9 @@ import json
 import os
 from pathlib import Path
 
+from project.addresses import database
 from project.settings import *  # noqa: F403
-from project.settings import DATA, INSTALLED_APPS, LOGGING
+from project.settings import DATA, DATABASES, INSTALLED_APPS, LOGGING
 
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
@@ -17,6 +18,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+if replica := os.environ.get("FAULTS_REPLICA"):
+    DATABASES["replica"] = database(replica)
+    DATABASE_ROUTERS = ["benchmarks.faults.routers.Replica"]
 globals().update(json.loads(os.environ.get("FAULTS_SETTINGS", "{}")))
 MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},

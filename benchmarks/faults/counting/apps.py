@@ -17,7 +17,7 @@ class CountingConfig(AppConfig):
     label = "faults_counting"
 
     def ready(self) -> None:
-        from benchmarks.faults.counting import notes
+        from benchmarks.faults.counting import notes, versions
         from mediasearch.indexing import doorbell
 
         logging.getLogger("mediasearch").addHandler(notes.Handler())
@@ -25,6 +25,7 @@ class CountingConfig(AppConfig):
             _set_clock(timedelta(seconds=int(ahead)))
         if seconds := os.environ.get("FAULTS_CALIBRATION"):
             _shorten(float(seconds))
+        versions.raise_to(os.environ.get("FAULTS_STAGE_VERSIONS", ""), os.environ.get("FAULTS_FOLDING", ""))
         before_task_publish.connect(_count, sender=doorbell.DRAIN, weak=False)
         notify = doorbell._notify
 
