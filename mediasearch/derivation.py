@@ -1,38 +1,92 @@
-"""What is derived from the texts of stored rows: text vectors, made for many assets by one statement.
+"""What follows from the stored row of an asset: its text vector, and the keys of what it is owed.
 
 Always from the row as it is stored, and never from an object in memory, which may be old.
+Made for many assets at once: text vectors are stored by one statement for each thousand.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from django.db import connections
 
 from mediasearch import fulltext
+from mediasearch.features import titles
 from mediasearch.fulltext import Document
 
-if TYPE_CHECKING:
-    from mediasearch.models import Asset
+LIBRARY = "library"
+"""The source of pictures that mediasearch keeps itself."""
+TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "B", "ocr_text": "C"}
+"""Each text that can be searched, with its weight in `text_vector`."""
+DESCRIPTION = ("title", "alt_text", "caption")
+"""What people, or a captioner, say of the picture: its caption vector is made of these."""
 
 
-def rewrite(assets: Sequence[Asset], using: str) -> None:
-    """Store text vector, file version and the current `derived_version` of assets that were just read.
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The columns of an asset that its text vector and its jobs follow from."""
+
+    pk: int | None
+    title: str
+    alt_text: str
+    tags: Sequence[str]
+    category: str
+    caption: str
+    ocr_text: str
+    language: str
+    source: str
+    file: str
+    file_version: str
+
+    @property
+    def description(self) -> str:
+        """What is said of the picture, line by line, each once."""
+        said = (titles.words(self.title), self.alt_text.strip(), self.caption.strip())
+        return "\n".join(dict.fromkeys(line for line in said if line))
+
+    @property
+    def version(self) -> str:
+        """What changes when the file does; the library's files go by their names, which are never given twice."""
+        return self.file if self.source == LIBRARY and self.file else self.file_version
+
+    @property
+    def document(self) -> Document:
+        """The texts as they are searched."""
+        parts = [(self._text(name), weight) for name, weight in TEXT_WEIGHTS.items()]
+        return fulltext.document(parts, self.language)
+
+    def _text(self, name: str) -> str:
+        value = getattr(self, name)
+        return value if isinstance(value, str) else "\n".join(value)
+
+    def key(self, stage: str) -> str:
+        """Return a name for what a stage reads, and for its version; while it is the same, there is nothing to do."""
+        from mediasearch.models import STAGE_VERSIONS, Stage
+
+        read = self.description if stage == Stage.EMBED_CAPTION else self.version
+        version = STAGE_VERSIONS[Stage(stage)]
+        made_of = read if version == 1 else f"{version}\n{read}"
+        return hashlib.sha256(made_of.encode()).hexdigest()[:32] if read else ""
+
+
+def rewrite(rows: Sequence[Inputs], using: str) -> None:
+    """Store text vector, file version and the current `derived_version` of assets whose rows were just read.
 
     Rows in which nothing differs are not written. The caller's transaction holds their locks.
     """
-    documents = sorted(((asset.document(), asset) for asset in assets), key=lambda pair: pair[0].configs)
+    documents = sorted(((row.document, row) for row in rows), key=lambda pair: pair[0].configs)
     for configs, group in groupby(documents, key=lambda pair: pair[0].configs):
         _rewrite(list(group), configs, using)
 
 
-def _rewrite(documents: Sequence[tuple[Document, Asset]], configs: Sequence[str], using: str) -> None:
+def _rewrite(documents: Sequence[tuple[Document, Inputs]], configs: Sequence[str], using: str) -> None:
     """Store those whose words the same dictionaries stem."""
-    from mediasearch.models import LIBRARY, Asset, current_version
+    from mediasearch.models import Asset, current_version
 
-    weights = [weight for weight, _ in documents[0][0].stemmed]
+    weights = list(TEXT_WEIGHTS.values())
     columns = [f"words_{number}" for number in range(len(weights))]
     vector, vector_params = fulltext.vector_sql("entries", configs, list(zip(columns, weights, strict=True)))
     arrays = ", ".join(["%s::bigint[]", "%s::text[]", "%s::text[]", *["%s::text[]"] * len(columns)])
@@ -51,11 +105,8 @@ def _rewrite(documents: Sequence[tuple[Document, Asset]], configs: Sequence[str]
             """,
             [
                 *vector_params,
-                [asset.pk for _, asset in documents],
-                [
-                    str(asset.file.name) if asset.source == LIBRARY and asset.file else asset.file_version
-                    for _, asset in documents
-                ],
+                [row.pk for _, row in documents],
+                [row.version for _, row in documents],
                 [document.entries for document, _ in documents],
                 *([document.stemmed[number][1] for document, _ in documents] for number in range(len(columns))),
                 current_version(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from django.conf import settings
@@ -18,8 +18,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
 
-from mediasearch import conf, fulltext
-from mediasearch.features import lexemes, titles
+from mediasearch import conf
+from mediasearch.derivation import LIBRARY, Inputs
+from mediasearch.features import lexemes
 from mediasearch.querysets import (
     AssetQuerySet,
     EmbeddingQuerySet,
@@ -30,7 +31,6 @@ from mediasearch.querysets import (
 )
 from mediasearch.shared_rows import SharedRow
 
-LIBRARY = "library"
 _LONGEST_STEM, _LONGEST_SUFFIX = 180, 20
 """Bytes."""
 
@@ -76,10 +76,6 @@ BLANK = (
 class Asset(SharedRow):
     """One picture that mediasearch knows."""
 
-    #: Each text that can be searched, with its weight in `text_vector`.
-    TEXT_WEIGHTS = {"title": "A", "alt_text": "B", "tags": "B", "category": "B", "caption": "B", "ocr_text": "C"}
-    #: What text vector and jobs follow from.
-    FOLLOWED = frozenset({*TEXT_WEIGHTS, "language", "source", "file", "file_version"})
     #: What the stage `inspect` fills in, which is never blank once it was done.
     MEASURED = (
         "width", "height", "mime_type", "byte_size", "content_hash", "perceptual_hash", "thumbnail",
@@ -182,7 +178,7 @@ class Asset(SharedRow):
         """Set what an INSERT stores beside what people wrote: a copied row has done none of the other's work."""
         self._store_file()
         self.settled, self.derived_version = {}, current_version()
-        self.text_vector = self.document().expression
+        self.text_vector = self.inputs.document.expression
 
     def _store_file(self) -> None:
         """Store an uploaded file of the library now, which gives it the name that jobs go by."""
@@ -191,27 +187,20 @@ class Asset(SharedRow):
                 self.file.save(_storable(str(self.file.name)), self.file.file, save=False)
             self.file_version = str(self.file.name)
 
-    def document(self) -> fulltext.Document:
-        """Return the texts of the row as they are searched."""
-        parts = [(self._text(name), weight) for name, weight in self.TEXT_WEIGHTS.items()]
-        return fulltext.document(parts, self.language)
-
-    def _text(self, name: str) -> str:
-        value = getattr(self, name)
-        return "\n".join(value) if isinstance(value, list) else value
+    @property
+    def inputs(self) -> Inputs:
+        """What text vector and jobs follow from, as this object has it."""
+        names = (field.name for field in fields(Inputs) if field.name != "file")
+        return Inputs(**{name: getattr(self, name) for name in names}, file=str(self.file.name or ""))
 
     @property
     def description(self) -> str:
         """What people, or a captioner, say of the picture, line by line: its caption vector is made of this."""
-        said = (titles.words(self.title), self.alt_text.strip(), self.caption.strip())
-        return "\n".join(dict.fromkeys(line for line in said if line))
+        return self.inputs.description
 
     def input_key(self, stage: str) -> str:
         """Return a name for what a stage reads, and for its version; while it is the same, there is nothing to do."""
-        read = self.description if stage == Stage.EMBED_CAPTION else self.file_version
-        version = STAGE_VERSIONS[Stage(stage)]
-        made_of = read if version == 1 else f"{version}\n{read}"
-        return hashlib.sha256(made_of.encode()).hexdigest()[:32] if read else ""
+        return self.inputs.key(stage)
 
 
 def written_fields(names: Iterable[str]) -> set[str]:

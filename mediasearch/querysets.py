@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import connections, models, router, transaction
@@ -12,12 +13,16 @@ from django.db.models.functions import Now
 from django.dispatch import Signal
 
 from mediasearch import derivation
+from mediasearch.derivation import Inputs
 from mediasearch.exceptions import WrittenByWorkers
 
 if TYPE_CHECKING:
     from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Tally  # noqa: F401
 
 M = TypeVar("M", bound=models.Model)
+Owed: TypeAlias = tuple[int | None, str, int | None, str]
+"""Asset, stage, generation and input key of a job."""
+INPUTS = frozenset(field.name for field in fields(Inputs))
 _CHUNK = 1_000
 jobs_owed = Signal()
 """Sent, in the transaction, where jobs became due: somebody should be told when it commits."""
@@ -59,8 +64,8 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
         with transaction.atomic(using=self.db):
             ids = self.lock()
             count = super(AssetQuerySet, self.among(ids)).update(**kwargs)
-            if set(kwargs) & self.model.FOLLOWED:
-                self.model.objects.using(self.db).follow(ids)
+            if set(kwargs) & INPUTS:
+                self.model.objects.using(self.db).follow(ids, stages=_stages_reading(kwargs))
         return count
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -115,18 +120,19 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
 
     record.alters_data = True  # type: ignore[attr-defined]
 
-    def follow(self, ids: Sequence[int], *, priority: int | None = None) -> int:
+    def follow(self, ids: Sequence[int], *, stages: Collection[str] | None = None, priority: int | None = None) -> int:
         """Store the text vectors of assets and owe what their rows call for; return how many jobs became due by it.
 
-        Runs in the caller's transaction, which has written or locked these rows.
+        `stages` are those whose input may have changed, all by default. Runs in the caller's transaction, which has
+        written or locked these rows.
         """
         from mediasearch.models import Job
 
         owed = 0
         for start in range(0, len(ids), _CHUNK):
-            assets = list(self.among(ids[start : start + _CHUNK]).texts())
-            derivation.rewrite(assets, self.db)
-            owed += Job.objects.using(self.db).owe(assets, priority=priority)
+            rows = self.inputs(ids[start : start + _CHUNK])
+            derivation.rewrite(rows, self.db)
+            owed += Job.objects.using(self.db).owe_inputs(rows, stages, priority=priority)
         return owed
 
     follow.alters_data = True  # type: ignore[attr-defined]
@@ -140,11 +146,12 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
         if rows.query.group_by is not None or rows.query.distinct or rows.query.is_sliced:
             rows = self.model.objects.using(self.db).filter(pk__in=rows.values("pk"))
         rows = rows.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
-        return [asset.pk for asset in rows.order_by("pk").only("pk")[:limit]]
+        return list(rows.order_by("pk").values_list("pk", flat=True)[:limit])
 
-    def texts(self) -> Self:
-        """With the columns that text vectors and jobs follow from, and no others."""
-        return self.only(*self.model.FOLLOWED, "derived_version")
+    def inputs(self, ids: Sequence[int]) -> list[Inputs]:
+        """Return what text vectors and jobs of assets follow from, as it is stored now, in the order of their keys."""
+        rows = self.model.objects.using(self.db).among(ids).order_by("pk")
+        return [Inputs(*row) for row in rows.values_list(*(field.name for field in fields(Inputs)))]
 
     def outdated(self) -> Self:
         """Assets from whose rows nothing has followed yet, or what an older version makes of them."""
@@ -226,20 +233,35 @@ class JobQuerySet(StoredQuerySet["Job"]):
         where another asset has the same file. Runs in the caller's transaction, which holds the assets' locks where
         they were there before it. Sends `jobs_owed` where a job became due.
         """
-        from mediasearch.models import EMBEDS, Asset, Generation, Job, Stage
+        from mediasearch.models import Asset
 
-        stored = Asset.objects.using(self.db).among([asset.pk for asset in assets]).texts().order_by("pk")
-        wanted = set(stages if stages is not None else owed_stages())
+        rows = Asset.objects.using(self.db).inputs([asset.pk for asset in assets])
+        return self.owe_inputs(rows, stages, generations=generations, priority=priority, force=force)
+
+    def owe_inputs(
+        self,
+        rows: Sequence[Inputs],
+        stages: Collection[str] | None = None,
+        *,
+        generations: Sequence[Generation] | None = None,
+        priority: int | None = None,
+        force: bool = False,
+    ) -> int:
+        """The same for assets whose rows were just read, in the order of their keys, which all writers keep."""
+        from mediasearch.models import EMBEDS, Generation, Job, Stage
+
+        wanted = owed_stages() if stages is None else [stage for stage in Stage if stage in stages]
         living = Generation.objects.using(self.db).hold_living() if generations is None else generations
-        rows: list[tuple[Asset, str, int | None]] = []
-        for asset in stored:  # In one order for all writers, so that they can't deadlock.
-            for stage in (stage for stage in Stage if stage in wanted):
-                targets = [g.pk for g in living] if stage in EMBEDS else [None]
-                rows += [(asset, stage, target) for target in targets]
+        groups: tuple[list[Owed], list[Owed]] = ([], [])
+        for row in rows:
+            for stage in wanted:
+                key = row.key(stage)
+                targets = [generation.pk for generation in living] if stage in EMBEDS else [None]
+                groups[stage in EMBEDS].extend((row.pk, str(stage), target, key) for target in targets)
         chosen = Job.UPLOAD if priority is None else priority
         owed = sum(
             _upsert(self.db, group[start : start + _CHUNK], chosen, force)
-            for group in ([r for r in rows if r[2] is None], [r for r in rows if r[2] is not None])
+            for group in groups
             for start in range(0, len(group), _CHUNK)
         )
         if owed:
@@ -327,7 +349,16 @@ def owed_stages() -> list[str]:
     return [stage for stage in Stage if stage not in absent]
 
 
-def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority: int, force: bool) -> int:
+def _stages_reading(names: Collection[str]) -> list[str]:
+    """Return the stages whose input is among these columns."""
+    from mediasearch.models import Stage
+
+    if {"source", "file", "file_version"} & {*names}:
+        return owed_stages()
+    return [Stage.EMBED_CAPTION] if {*derivation.DESCRIPTION} & {*names} else []
+
+
+def _upsert(using: str, rows: Sequence[Owed], priority: int, force: bool) -> int:
     """Insert jobs, or make them due again where their input changed; a running one loses its token, and so its claim.
 
     A job with nothing to read (no description) is written as done, so that only a change wakes a worker. One that was
@@ -337,7 +368,6 @@ def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority:
 
     if not rows:
         return 0
-    keys = [asset.input_key(stage) for asset, stage, _ in rows]
     conflict, same = "(asset_id, stage) WHERE generation_id IS NULL", "generation_id IS NULL"
     if rows[0][2] is not None:
         conflict = "(asset_id, stage, generation_id) WHERE generation_id IS NOT NULL"
@@ -370,10 +400,7 @@ def _upsert(using: str, rows: Sequence[tuple[Asset, str, int | None]], priority:
             [
                 priority,
                 force,
-                [asset.pk for asset, _, _ in rows],
-                [str(stage) for _, stage, _ in rows],
-                [generation for _, _, generation in rows],
-                keys,
+                *map(list, zip(*rows, strict=True)),
                 force,
                 force,
                 force,

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_delete
 
+from mediasearch import derivation
 from mediasearch.indexing import doorbell
 from mediasearch.models import LIBRARY, Asset, storage
 from mediasearch.querysets import jobs_owed
@@ -28,10 +29,12 @@ def owed(**_: Any) -> None:
 def loaded(sender: type[Asset], instance: Asset, raw: bool, created: bool, using: str, **_: Any) -> None:
     """Have text vector and jobs follow where a fixture changed a row that was there.
 
-    Not at once, for the fixture may bring the jobs along: the workers' upkeep does so when it is committed.
+    The jobs not at once, for the fixture may bring them along: the workers' upkeep owes them when it is committed.
     """
     if raw and not created:
-        Asset.objects.using(using).filter(pk=instance.pk).record(derived_version=0)
+        assets = Asset.objects.using(using)
+        derivation.rewrite(assets.inputs([instance.pk]), using)
+        assets.filter(pk=instance.pk).record(derived_version=0)
 
 
 def about_to_delete(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
