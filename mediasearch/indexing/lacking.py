@@ -6,10 +6,10 @@ Nothing else would miss them: a job that is done, or remembered as done, is owed
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from django.db import router, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
 from mediasearch.indexing import doorbell
 from mediasearch.models import EMBEDS, Asset, Embedding, Generation, Job, Stage
@@ -20,23 +20,45 @@ CHUNK = 500
 """Assets that are looked up, and owed their vectors, in one transaction."""
 
 
-def assets(generation: Generation) -> QuerySet[Asset]:
-    """Return the assets whose vectors of a generation were made, and are gone.
+def owe(generation: Generation) -> int:
+    """Owe all vectors of a generation that are gone, at back-fill priority; return how many assets lack them."""
+    return sum(_owed(generation))
 
-    These have no image vector, or no row at all where only a caption was embedded.
+
+def owe_some_everywhere() -> int:
+    """The same for about CHUNK assets of each living generation."""
+    living = Generation.objects.using(router.db_for_write(Generation)).living()
+    return sum(next(_owed(generation), 0) for generation in living)
+
+
+def _owed(generation: Generation) -> Iterator[int]:
+    """Owe vectors chunk by chunk, and yield how many assets lack them, where any of a chunk does."""
+    ids = _without_vectors(generation)
+    for start in range(0, len(ids), CHUNK):
+        if number := _owe(generation, ids[start : start + CHUNK]):
+            yield number
+
+
+def _without_vectors(generation: Generation) -> list[int]:
+    """Return the assets without an image vector on which no work is left, unless the image could not be embedded.
+
+    With a million assets this is a join of tables; what else is asked of these few is looked up for each.
     """
+    made = Embedding.objects.filter(asset=OuterRef("pk"), generation=generation, image__isnull=False)
+    jobs = Job.objects.filter(asset=OuterRef("pk"), generation=generation, stage__in=EMBEDS)
+    left = jobs.filter(_UNFINISHED | Q(state=Job.State.FAILED, stage=Stage.EMBED_IMAGE))
+    assets = Asset.objects.using(router.db_for_write(Asset)).filter(~Exists(made), ~Exists(left))
+    return list(assets.order_by("pk").values_list("pk", flat=True))
+
+
+_UNFINISHED = Q(state=Job.State.PENDING) | Q(state=Job.State.RUNNING)
+
+
+def _gone(generation: Generation) -> Q:
+    """Was there an image vector that is not there now, or a caption's of an asset that has no row now?"""
     rows = Embedding.objects.filter(asset=OuterRef("pk"), generation=generation)
-    open_jobs = Job.objects.filter(
-        asset=OuterRef("pk"), generation=generation, stage__in=EMBEDS, state__in=_OPEN_OR_FAILED
-    )
-    lacking = Q(~Exists(rows.filter(image__isnull=False)) & _made(generation, Stage.EMBED_IMAGE))
-    lacking |= Q(~Exists(rows) & _made(generation, Stage.EMBED_CAPTION))
-    known = Asset.objects.using(router.db_for_write(Asset))
-    # The first condition leaves few to be asked about their jobs.
-    return known.filter(~Exists(rows.filter(image__isnull=False)), ~Exists(open_jobs)).filter(lacking)
-
-
-_OPEN_OR_FAILED = (Job.State.PENDING, Job.State.RUNNING, Job.State.FAILED)
+    image = Q(~Exists(rows.filter(image__isnull=False))) & _made(generation, Stage.EMBED_IMAGE)
+    return image | Q(~Exists(rows) & _made(generation, Stage.EMBED_CAPTION))
 
 
 def _made(generation: Generation, stage: Stage) -> Q:
@@ -47,29 +69,15 @@ def _made(generation: Generation, stage: Stage) -> Q:
     return Q(Exists(jobs.filter(state=Job.State.DONE).exclude(input_key=""))) | Q(~Exists(jobs) & remembered)
 
 
-def owe(generation: Generation) -> int:
-    """Owe all vectors of a generation that are gone, at back-fill priority; return how many assets lack them."""
-    owed, last = 0, 0
-    while some := _owe_some(generation, last):
-        owed, last = owed + len(some), some[-1].pk
-    return owed
-
-
-def owe_some_everywhere() -> int:
-    """The same for up to CHUNK assets of each living generation."""
-    living = Generation.objects.using(router.db_for_write(Generation)).living()
-    return sum(len(_owe_some(generation)) for generation in living)
-
-
-def _owe_some(generation: Generation, after: int = 0) -> Sequence[Asset]:
-    """Owe vectors to the next of the assets that lack them, and return these."""
+def _owe(generation: Generation, ids: Sequence[int]) -> int:
+    """Owe vectors to those of these assets that had them, and return how many they are."""
     using = router.db_for_write(Job)
     with transaction.atomic(using=using):
         # Held, as neither an asset nor a generation may be deleted between the question and the writing.
         if generation not in Generation.objects.using(using).hold_living():
-            return []
-        free = assets(generation).select_for_update(skip_locked=True, no_key=True)
-        some = list(free.filter(pk__gt=after).order_by("pk")[:CHUNK])
+            return 0
+        free = Asset.objects.using(using).filter(_gone(generation), pk__in=ids)
+        some = list(free.select_for_update(skip_locked=True, no_key=True).order_by("pk"))
         for stage in EMBEDS:
             read = [asset for asset in some if stage == Stage.EMBED_CAPTION or asset.input_key(stage)]
             Job.objects.using(using).owe(read, [stage], generations=[generation], priority=Job.BACKFILL, force=True)
@@ -81,4 +89,4 @@ def _owe_some(generation: Generation, after: int = 0) -> Sequence[Asset]:
                 extra,
                 extra=extra,
             )
-    return some
+    return len(some)

@@ -96,6 +96,16 @@ def test_owe__not_what_is_on_its_way_or_failed(
     assert lacking.owe(active_generation) == 0
 
 
+def test_owe__an_image_whose_caption_failed(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Index
+) -> None:
+    asset = make_asset()
+    index_all()
+    lose(active_generation, asset)
+    asset.jobs.filter(stage="embed_caption").update(state="failed")
+    assert lacking.owe(active_generation) == 1
+
+
 def test_owe__in_chunks(
     active_generation: Generation, make_asset: MakeAsset, index_all: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
