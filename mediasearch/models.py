@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
 
 from mediasearch import conf
-from mediasearch.derivation import LIBRARY, Inputs
+from mediasearch.derivation import LIBRARY as LIBRARY
+from mediasearch.derivation import Inputs
 from mediasearch.features import lexemes
 from mediasearch.querysets import (
     AssetQuerySet,
