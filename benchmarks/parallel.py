@@ -1,8 +1,8 @@
-"""`python -m benchmarks.parallel [--short] [--pool]`: eight people search at the same moment, in one process.
+"""`python -m benchmarks.parallel [--short] [--pool] [--middleware]`: eight people search at the same moment.
 
-Each question is a new one, and its encoder takes 0.2 s: one after another, that would be five searches a second, and
-eight side by side could be no more than forty. They are asked by threads, as a web server's do, and as requests to
-Django's ASGI handler, with the demo site's middleware: of a view, and of one that awaits `mediasearch.asearch`.
+They share one process. Each question is a new one, and its encoder takes 0.2 s: one after another, that would be five
+searches a second, and eight side by side could be no more than forty. They are asked by threads, as a web server's do,
+and as requests to Django's ASGI handler: of a view that only searches, and of one that awaits `mediasearch.asearch`.
 """
 
 from __future__ import annotations
@@ -98,8 +98,11 @@ def run(given: Given, bars: Bars) -> None:
     if given.options.pool:
         database["OPTIONS"] |= {"pool": {"max_size": AT_ONCE}}
     number = SHORT_QUESTIONS if given.short else QUESTIONS
+    changed: dict[str, Any] = {"MEDIASEARCH": MEDIASEARCH | SETTINGS, "ROOT_URLCONF": __spec__.name}
+    if not given.options.middleware:
+        changed["MIDDLEWARE"] = []
     bars.note("Python, Django", f"{sys.version.split()[0]}, {django.__version__}")
-    with override_settings(MEDIASEARCH=MEDIASEARCH | SETTINGS, ROOT_URLCONF=__spec__.name):
+    with override_settings(**changed):
         _fill(random.Random(given.seed))
         with ThreadPoolExecutor(AT_ONCE) as threads:
             _measure(bars, f"{AT_ONCE} threads", number, lambda questions: _by_threads(questions, threads))
@@ -225,6 +228,7 @@ def _fill(chance: random.Random) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool", action="store_true", help="with psycopg's pool of connections")
+    parser.add_argument("--middleware", action="store_true", help="with the demo site's middleware around the views")
 
 
 if __name__ == "__main__":
