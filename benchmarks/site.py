@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def set_up() -> None:
-    """Start the services, load Django, and empty the library."""
+def set_up(*, model: bool = True) -> None:
+    """Start the services, load Django, and empty the library; without the demo's model, where none is used."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import django
@@ -27,7 +27,8 @@ def set_up() -> None:
     from project.miniclip.assemble import assemble
     from project.settings import DATA
 
-    assemble(DATA / "mini-clip")
+    if model:
+        assemble(DATA / "mini-clip")
     call_command("migrate", verbosity=0, skip_checks=True)
     Asset.objects.all().delete()
     Generation.objects.all().delete()
