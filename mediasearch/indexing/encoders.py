@@ -11,6 +11,7 @@ from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features import backends
 from mediasearch.features.base import Captioner, Encoder
+from mediasearch.indexing import sessions
 from mediasearch.models import Generation
 
 
@@ -33,6 +34,7 @@ class Encoders:
 def of(generation_id: int) -> Encoders:
     """Return the encoders that a generation was made with, loaded once in this process. Raises EncoderUnavailable."""
     generation = Generation.objects.filter(pk=generation_id).first()
+    sessions.give_back()  # Loading and running a model takes long.
     if generation is None:
         raise EncoderUnavailable(f"Generation {generation_id} was deleted.")
     pair = load(generation.encoder, generation.caption_encoder)
