@@ -34,6 +34,11 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "fuzz": ("fuzz",),
     "hanging-reader": ("hanging", "--ended-by", "reader"),
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
+    "pools-solo": ("pools", "--pool", "solo"),
+    "pools-threads": ("pools", "--pool", "threads"),
+    "pools-gevent": ("pools", "--pool", "gevent"),
+    "pools-prefork": ("pools", "--pool", "prefork"),
+    "pools-command": ("pools", "--pool", "command"),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")
