@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import shared_task, signals
+from celery.concurrency import prefork
 from celery.worker import WorkController
 from django.db import InterfaceError, OperationalError
 
@@ -20,6 +21,9 @@ _HELD_QUEUES: set[str] = set()
 _stopping = mmap.mmap(-1, 1)
 """Set by the main process when it is told to stop; its pool processes share this memory over the fork."""
 _sweeper: Sweeper | None = None
+_EVENTLET = "celery.concurrency.eventlet"
+_LAST_SWEEP = 2.0
+"""Seconds that the end of a worker waits for the sweep at hand."""
 
 
 @shared_task(name=doorbell.DRAIN, ignore_result=True)
@@ -64,8 +68,19 @@ def encode_images(generation: int, field: str, parcels: Sequence[dict[str, Any]]
 
 @signals.celeryd_after_setup.connect
 def note_queues(instance: WorkController, **_: Any) -> None:
-    """Remember which queues this worker serves; its pool processes inherit it."""
+    """Remember which queues this worker serves; its pool processes inherit it.
+
+    With eventlet it serves none of ours: psycopg works with gevent's threads, and with eventlet's waits for ever.
+    """
     _HELD_QUEUES.update(instance.app.amqp.queues.consume_from)
+    served = sorted(_HELD_QUEUES & {doorbell.QUERY, *doorbell.QUEUES})
+    if served and instance.pool_cls.__module__ == _EVENTLET:
+        logger.critical(
+            "A worker of %s can't use the pool eventlet, with which it would soon stand still: start it with --pool"
+            " prefork, threads, solo or gevent.",
+            ", ".join(served),
+        )
+        raise SystemExit(1)
 
 
 @signals.worker_shutting_down.connect
@@ -94,9 +109,30 @@ def warm_query() -> None:
 
 
 @signals.worker_process_init.connect
-def start_sweeper(**_: Any) -> None:
+def sweep_in_process(**_: Any) -> None:
     """Sweep from within the pool process, where a thread outlives no fork."""
+    _start_sweeper()
+
+
+@signals.worker_ready.connect
+def sweep_in_main_process(sender: Any, **_: Any) -> None:
+    """Sweep from the main process where its pool has no others: solo, threads, gevent."""
+    if not isinstance(sender.pool, prefork.TaskPool):
+        _start_sweeper()
+
+
+@signals.worker_shutdown.connect
+def stop_sweeper(**_: Any) -> None:
+    """End the main process's sweep before the interpreter does, so that it gives its connection back."""
+    if _sweeper is not None:
+        _sweeper.stop()
+        _sweeper.join(_LAST_SWEEP)
+
+
+def _start_sweeper() -> None:
+    """Start this process's one sweeper, where the worker serves a queue of indexing."""
     global _sweeper
-    if _HELD_QUEUES & set(doorbell.QUEUES):
+    # Celery's solo pool says that its process begins before the queues are known, and may yet say so later.
+    if _HELD_QUEUES & set(doorbell.QUEUES) and not (_sweeper is not None and _sweeper.is_alive()):
         _sweeper = Sweeper()
         _sweeper.start()

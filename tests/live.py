@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -43,9 +43,10 @@ def environment(data: Path, **more: str) -> dict[str, str]:
 class Worker:
     """One Celery worker, with its log in a file."""
 
-    def __init__(self, data: Path, *queues: str, **environ: str) -> None:
+    def __init__(self, data: Path, *queues: str, options: Sequence[str] = (), **environ: str) -> None:
+        """`options` go after those that all workers have, and `environ` to the process."""
         self.log = data / f"worker-{'-'.join(queues)}-{time.monotonic_ns()}.log"
-        command = self.command(*queues)
+        command = [*self.command(*queues), *options]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,

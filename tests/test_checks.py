@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import psycopg
 import pytest
 from django.core.checks import CheckMessage, run_checks
-from django.db import connection
+from django.db import connection, router
 
 from mediasearch import checks
-from mediasearch.checks import database
+from mediasearch.checks import database, routing
 from mediasearch.indexing import generations
-from mediasearch.models import Generation
+from mediasearch.models import Generation, Job
+from tests.conftest import picture
+from tests.elsewhere import address, new_database, run
+from tests.live import ROOT, environment
+from tests.test_humble_role import SITE
 
 
 def ids(messages: list[CheckMessage]) -> list[str | None]:
@@ -261,3 +270,119 @@ def test_check_prefetch__not_where_workers_do_without_celery(settings: Any, monk
 
 def test_check_prefetch__the_demo_site_is_set_up_as_documented() -> None:
     assert checks.check_prefetch(None) == []
+
+
+def manage(url: str, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command on a database of its own."""
+    command = [sys.executable, "manage.py", *arguments]
+    env = environment(data, DATABASE_URL=url)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def out_of_sight(db: None) -> Iterator[tuple[str, psycopg.Connection]]:
+    """A database with pgvector in a schema of its own: its address for a humble role, and a superuser's session."""
+    name = "mediasearch_schema"
+    with new_database(name, owner=name) as url, psycopg.connect(address(name), autocommit=True) as superuser:
+        superuser.execute('CREATE SCHEMA "Extra"; CREATE EXTENSION vector SCHEMA "Extra"')
+        yield url, superuser
+
+
+def test_check_database__pgvector_outside_the_search_path(
+    out_of_sight: tuple[str, psycopg.Connection], tmp_path: Path
+) -> None:
+    url, superuser = out_of_sight
+    checked = manage(url, tmp_path, "check", "--database", "default")
+    assert "mediasearch.E008" in checked.stderr
+    assert "may not use" in checked.stderr
+    superuser.execute('GRANT USAGE ON SCHEMA "Extra" TO mediasearch_schema')
+    checked, migrated = (
+        manage(url, tmp_path, *command) for command in (["check", "--database", "default"], ["migrate"])
+    )
+    assert (checked.returncode, migrated.returncode) == (1, 1)
+    for said in (checked.stderr, migrated.stderr):
+        assert "mediasearch.E008" in said
+        assert 'in the schema "Extra", which is not on the search_path ("$user", public)' in said
+    assert "Applying" not in migrated.stdout
+    (statement,) = re.findall(r"Run: (ALTER ROLE .*?;)", checked.stderr)
+    (options,) = re.findall(r'"options": "(-c .*)"\.', checked.stderr)
+    assert manage(f"{url}&options={quote(options)}", tmp_path, "check", "--database", "default").returncode == 0
+    superuser.execute(statement)
+    assert manage(url, tmp_path, "check", "--database", "default").returncode == 0
+
+
+def test_check_database__pgvector_in_another_schema_on_the_search_path(
+    out_of_sight: tuple[str, psycopg.Connection], tmp_path: Path
+) -> None:
+    """All works there: tables, indexes, another model, pruning."""
+    url, superuser = out_of_sight
+    superuser.execute('GRANT USAGE ON SCHEMA "Extra" TO mediasearch_schema')
+    superuser.execute('ALTER ROLE mediasearch_schema SET search_path = public, "Extra"')
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for colour in ("red", "blue", "green"):
+        (folder / f"{colour}.png").write_bytes(picture(colour))
+    found = run(SITE.format(folder=str(folder)), url, tmp_path)
+    assert (found["states"], found["jobs"], found["flaws"]) == ([["active", 24]], 0, [])
+    assert found["before"][0][0] == found["after"][0][0]
+    assert (found["recall"], len(found["after"])) == (1.0, 3)
+
+
+class Apart:
+    """Gives mediasearch a database of its own."""
+
+    label = "mediasearch"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "media" if model._meta.app_label == self.label else None
+
+
+class UsersApart(Apart):
+    label = "auth"
+
+
+class Torn:
+    """Gives one of mediasearch's models another database than the rest."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "queue" if model is Job else None
+
+
+class Replicated:
+    """Has a replica answer what is read."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Apart, 'Asset to "media"'),
+        (UsersApart, 'auth.User to "media"'),
+        (Torn, 'writes Job to "queue", and auth.User to "default"'),
+        (Replicated, ""),
+    ],
+)
+def test_check_routers(kind: type, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router, "routers", [kind()])
+    messages = routing.check_routers(None)
+    assert ids(messages) == (["mediasearch.E009"] if said else [])
+    assert all(said in message.msg and "db_for_write" in str(message.hint) for message in messages)
+
+
+def test_check_routers__stop_each_command_before_it_begins(tmp_path: Path, db: None) -> None:
+    with new_database("mediasearch_routed") as url:
+        env = environment(tmp_path, DATABASE_URL=url, DJANGO_SETTINGS_MODULE="tests.routed")
+        for command in (["migrate"], ["migrate", "--database", "media"], ["runserver", "--noreload", "0"], ["check"]):
+            ended = subprocess.run(
+                [sys.executable, "manage.py", *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+            )
+            assert ended.returncode != 0
+            assert "mediasearch.E009" in ended.stderr
+            assert "Applying" not in ended.stdout
+        with psycopg.connect(url) as session:
+            assert session.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)

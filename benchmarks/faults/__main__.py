@@ -46,6 +46,11 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "bulk": ("bulk",),
     "versions": ("versions",),
     "replicas": ("replicas",),
+    "pools-solo": ("pools", "--pool", "solo"),
+    "pools-threads": ("pools", "--pool", "threads"),
+    "pools-gevent": ("pools", "--pool", "gevent"),
+    "pools-prefork": ("pools", "--pool", "prefork"),
+    "pools-command": ("pools", "--pool", "command"),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

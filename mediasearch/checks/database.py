@@ -19,7 +19,7 @@ POSTGRESQL, PGVECTOR = 140_000, (0, 8, 4)
 
 @register(Tags.database)
 def check_database(app_configs: Sequence[Any] | None, databases: Sequence[str] | None, **_: Any) -> list[CheckMessage]:
-    """E004: not PostgreSQL, or too old; E005: pgvector is absent and can't be created, or too old."""
+    """E004: not PostgreSQL, or too old; E005: pgvector is absent, or too old; E008: it is out of sight."""
     using = router.db_for_write(Embedding)
     if using not in (databases or ()):
         return []
@@ -54,6 +54,8 @@ def _check_pgvector(cursor: Any) -> Iterable[CheckMessage]:
                 hint=f"Install pgvector {needed} or newer on the server, then run: ALTER EXTENSION vector UPDATE;",
                 id="mediasearch.E005",
             )
+        else:
+            yield from _check_search_path(cursor)
         return
     cursor.execute(
         "SELECT version, trusted, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
@@ -79,6 +81,31 @@ def _check_pgvector(cursor: Any) -> Iterable[CheckMessage]:
             hint=f"Install pgvector {needed} or newer on it.",
             id="mediasearch.E005",
         )
+
+
+def _check_search_path(cursor: Any) -> Iterable[CheckMessage]:
+    """E008: the schema that holds pgvector's types is not on the search_path, so that none of them has a name."""
+    cursor.execute(
+        "SELECT quote_ident(nspname), quote_ident(current_user), quote_ident(current_database()),"
+        " current_setting('search_path'), has_schema_privilege(nspname, 'USAGE')"
+        " FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace"
+        " WHERE extname = 'vector' AND to_regtype('halfvec') IS NULL"
+    )
+    if (row := cursor.fetchone()) is None:
+        return
+    schema, role, database, path, usable = row
+    if not usable:
+        said = f"pgvector is in the schema {schema}, which the role {role} may not use."
+        hint = f"Ask its owner to run: GRANT USAGE ON SCHEMA {schema} TO {role};"
+        yield Error(said, hint=hint, id="mediasearch.E008")
+        return
+    wider = ", ".join(filter(None, [path, schema]))
+    yield Error(
+        f"pgvector is in the schema {schema}, which is not on the search_path ({path}): its types have no name there.",
+        hint=f"Run: ALTER ROLE {role} IN DATABASE {database} SET search_path = {wider}; and connect anew. Or give"
+        f' DATABASES["{cursor.db.alias}"]["OPTIONS"] an "options": "-c search_path={wider.replace(" ", "")}".',
+        id="mediasearch.E008",
+    )
 
 
 def _version(text: str) -> tuple[int, ...]:

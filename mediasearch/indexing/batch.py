@@ -16,7 +16,7 @@ from django.db import Error
 
 from mediasearch import conf
 from mediasearch.exceptions import DatabaseFull, Unavailable
-from mediasearch.indexing import ledger, outage, owners
+from mediasearch.indexing import ledger, outage, owners, sessions
 from mediasearch.indexing.lanes import patiently
 from mediasearch.indexing.ledger import Claim
 from mediasearch.indexing.stages import WORKS, Work
@@ -102,6 +102,7 @@ class Batch:
             if left and wait > LAST_WAIT:
                 break
             if left:  # Most transactions of a site are over in a moment.
+                sessions.give_back()
                 time.sleep(wait)
                 wait *= 2
         if not any(isinstance(value, Unavailable) for value in self._values):

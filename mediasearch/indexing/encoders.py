@@ -12,6 +12,7 @@ from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features import backends
 from mediasearch.features.base import Captioner, Encoder
+from mediasearch.indexing import sessions
 from mediasearch.models import Generation
 
 
@@ -35,6 +36,7 @@ def of(generation_id: int) -> Encoders:
     """Return the encoders that a generation was made with, loaded once in this process. Raises EncoderUnavailable."""
     # The primary, for a new one may lack on a replica.
     generation = Generation.objects.primary().filter(pk=generation_id).first()
+    sessions.give_back()  # Loading and running a model takes long.
     if generation is None:
         raise EncoderUnavailable(f"Generation {generation_id} was deleted.")
     pair = load(generation.encoder, generation.caption_encoder)

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from django.db import connections, transaction
 
 from mediasearch.exceptions import MediaSearchError, StorageUnavailable
+from mediasearch.indexing import sessions
 from mediasearch.models import Asset
 from mediasearch.sources.files import read
 
@@ -30,6 +31,7 @@ def read_ahead(assets: Sequence[Asset]) -> Iterator[tuple[Asset, bytes | MediaSe
         for index, asset in enumerate(assets):
             while len(coming) < AHEAD and index + len(coming) < len(assets):
                 coming.append(pool.submit(_in_thread, assets[index + len(coming)]))
+            sessions.give_back()  # Those threads may want one, before this one goes on.
             yield asset, coming.popleft().result()
 
 

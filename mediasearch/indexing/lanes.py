@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from django.db import Error, connections, transaction
 
-from mediasearch.indexing import outage
+from mediasearch.indexing import outage, sessions
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Lanes:
 
     def _start(self, lane: int, task: Callable[[], T]) -> Future[T]:
         if self._threads:
-            return self._threads[lane].submit(task)
+            return self._threads[lane].submit(_lending, task)
         future: Future[T] = Future()
         future.set_result(task())
         return future
@@ -64,6 +64,14 @@ class Lanes:
         for thread in self._threads:
             thread.submit(connections.close_all)
             thread.shutdown()
+
+
+def _lending(task: Callable[[], T]) -> T:
+    """Return what a task returns, and leave the thread without a connection that others may wait for."""
+    try:
+        return task()
+    finally:
+        sessions.give_back()
 
 
 def patiently(task: Callable[[], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.db import connections, router
@@ -39,7 +40,7 @@ def take_back(ended: list[Ended]) -> set[str]:
     return stages
 
 
-def _lose(held: QuerySet[Job], computed: uuid.UUID | None = None, *, at_once: bool = False) -> set[str]:
+def _lose(held: QuerySet[Job], computed: Collection[uuid.UUID] = (), *, at_once: bool = False) -> set[str]:
     """Give jobs back for another claim, or up for good; return their stages.
 
     Where it is known what was in the model, that alone is suspect, and what was lost before. What was alone when it was
@@ -47,7 +48,7 @@ def _lose(held: QuerySet[Job], computed: uuid.UUID | None = None, *, at_once: bo
     """
     jobs = list(held.select_for_update(skip_locked=True)[:_AT_ONCE])
     spent = {job.pk for job in jobs if job.attempts >= conf.settings().max_claims}
-    blamed = {job.pk for job in jobs if computed in (None, job.token) or job.attempts > 1}
+    blamed = {job.pk for job in jobs if not computed or job.token in computed or job.attempts > 1}
     rows = Job.objects.using(_database()).filter(pk__in=[job.pk for job in jobs])
     rows.update(token=None, lease_until=None, error="The worker was lost while it held this job.")
     rows.filter(pk__in=spent).update(

@@ -2,7 +2,8 @@
 
 Each process that claims keeps a file of its own locked, and its tokens begin with the file's name. The kernel unlocks
 the file whichever way the process ends; what it held is then taken back at once, while leases tell the same of other
-machines, later. The file also says which batch was in the model, as that one is under suspicion and no other is.
+machines, later. The file also says which batches were in a model (several, where threads share a process), as those
+are under suspicion and no others are.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import logging
 import os
 import secrets
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.db import connections, router
@@ -34,8 +36,8 @@ class Ended:
 
     first: uuid.UUID
     last: uuid.UUID
-    computed: uuid.UUID | None
-    """The batch that was in the model; None where none was."""
+    computed: frozenset[uuid.UUID]
+    """Tokens of the batches that were in a model."""
     file: Path
 
 
@@ -44,9 +46,13 @@ class _Owner:
     name: bytes
     process: int
     file: int | None
+    computing: list[uuid.UUID] = field(default_factory=list)
+    """What the file holds: one token for each thread that has a batch in a model."""
 
 
 _current: _Owner | None = None
+_lock = threading.Lock()
+"""Held for a moment, by whoever makes the owner or writes its file."""
 
 
 def token() -> uuid.UUID:
@@ -57,15 +63,25 @@ def token() -> uuid.UUID:
 @contextmanager
 def computing(token: uuid.UUID | None) -> Iterator[None]:
     """Note that the batch with this token is in the model, for as long as the `with` lasts."""
-    file = _owner().file
-    if file is None or token is None:
+    owner = _owner()
+    if owner.file is None or token is None:
         yield
         return
-    os.pwrite(file, token.bytes, 0)
+    with _lock:
+        owner.computing.append(token)
+        _write(owner.file, owner.computing)
     try:
         yield
     finally:
-        os.ftruncate(file, 0)
+        with _lock:
+            owner.computing.remove(token)
+            _write(owner.file, owner.computing)
+
+
+def _write(file: int, tokens: list[uuid.UUID]) -> None:
+    content = b"".join(token.bytes for token in tokens)
+    os.pwrite(file, content, 0)
+    os.ftruncate(file, len(content))  # After the write: killed in between, a token is there twice, and none is missing.
 
 
 @contextmanager
@@ -77,9 +93,9 @@ def ended() -> Iterator[list[Ended]]:
             with suppress(OSError):  # Locked, so it lives; or another sweep was quicker.
                 file = locks.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                name, computed = bytes.fromhex(path.name), file.read()
+                name, content = bytes.fromhex(path.name), file.read()
                 first, last = (uuid.UUID(bytes=name + byte * (16 - _BYTES)) for byte in (b"\x00", b"\xff"))
-                found.append(Ended(first, last, uuid.UUID(bytes=computed) if computed else None, path))
+                found.append(Ended(first, last, frozenset(_tokens(content)), path))
         yield found
         for one in found:
             one.file.unlink(missing_ok=True)
@@ -93,18 +109,26 @@ def anybody_ended() -> bool:
     return known
 
 
+def _tokens(content: bytes) -> Iterator[uuid.UUID]:
+    for start in range(0, len(content) - 15, 16):
+        yield uuid.UUID(bytes=content[start : start + 16])
+
+
 def _owner() -> _Owner:
-    """Return who this process is; a forked one is another."""
+    """Return who this process is; a forked one is another, and all threads of one are the same."""
     global _current
-    if _current is None or _current.process != os.getpid():
-        name = secrets.token_bytes(_BYTES)
-        try:
-            file: int | None = _locked(name)
-        except OSError as error:
-            logger.warning("Without a file of its own (%s), a worker that dies is missed only by its leases.", error)
-            file = None
-        _current = _Owner(name, os.getpid(), file)
-    return _current
+    with _lock:
+        if _current is None or _current.process != os.getpid():
+            name = secrets.token_bytes(_BYTES)
+            try:
+                file: int | None = _locked(name)
+            except OSError as error:
+                logger.warning(
+                    "Without a file of its own (%s), a worker that dies is missed only by its leases.", error
+                )
+                file = None
+            _current = _Owner(name, os.getpid(), file)
+        return _current
 
 
 def _locked(name: bytes) -> int:

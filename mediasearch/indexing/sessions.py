@@ -1,4 +1,4 @@
-"""A session of PostgreSQL for long work on indexes, with the memory, the workers and the time that it takes."""
+"""Sessions of PostgreSQL: given back to a pool of few, opened beside it, and set for long work on indexes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,40 @@ _SHARE = 32 * 1024**2
 """PostgreSQL takes no more workers than have so many bytes of maintenance_work_mem each."""
 
 
+def give_back() -> None:
+    """Return this thread's connections to Django's pool, where it has one and no transaction is open.
+
+    To be called wherever a thread waits for something other than PostgreSQL. One that kept a connection while it waits
+    for a thread which needs one would wait for ever where the pool has few.
+    """
+    for connection in connections.all(initialized_only=True):
+        if has_pool(connection) and not connection.in_atomic_block:
+            connection.close()
+
+
+def close_pools() -> None:
+    """Close all connections, also those that wait in a pool, which a forked process must not share."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if has_pool(connection):
+            connection.close_pool()  # type: ignore[attr-defined]
+
+
+def has_pool(connection: BaseDatabaseWrapper) -> bool:
+    """Does Django keep a pool of connections for this database, in this process?"""
+    return bool(connection.settings_dict["OPTIONS"].get("pool"))
+
+
+def beside_pool(using: str) -> BaseDatabaseWrapper:
+    """Return a new connection that no pool has a part in: what is set for it, or listened for, stays with its owner.
+
+    It is the caller's to close, in the same thread.
+    """
+    connection = connections[using].copy()
+    connection.settings_dict["OPTIONS"].pop("pool", None)
+    return connection
+
+
 @contextmanager
 def for_indexes(memory: int = 0, *, parallel: bool = True) -> Iterator[Any]:
     """Yield a cursor of a connection of its own, closed afterwards, so that what is set for it stays with nobody.
@@ -36,8 +70,8 @@ def for_indexes(memory: int = 0, *, parallel: bool = True) -> Iterator[Any]:
     using = router.db_for_write(Embedding)
     if connections[using].in_atomic_block:
         raise MediaSearchError("An index can't be built CONCURRENTLY inside a transaction.")
-    connection = connections[using].copy()
-    connection.settings_dict["OPTIONS"].pop("pool", None)  # A pool would hand its settings on.
+    give_back()
+    connection = beside_pool(using)
     try:
         with connection.cursor() as cursor:
             connection.connection.add_notice_handler(_log)  # Such as that a graph outgrew its memory.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError, connections, router
 
+from mediasearch.indexing import sessions
 from mediasearch.models import Embedding
 
 EVERY = 1.0
@@ -43,6 +44,7 @@ def watched(name: str, rows: int, report: Report | None) -> Iterator[None]:
             while not over.wait(EVERY):
                 if step := look(name, rows):
                     report(step)
+                sessions.give_back()
         except DatabaseError:
             pass  # Whoever builds it hears of that, too.
         finally:

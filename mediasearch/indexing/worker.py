@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from mediasearch.exceptions import Unavailable
-from mediasearch.indexing import generations, ledger
+from mediasearch.indexing import generations, ledger, sessions
 from mediasearch.indexing.batch import Batch, pause, take
 from mediasearch.indexing.lanes import Lanes, patiently
 from mediasearch.indexing.stages import NEEDS_ENCODER
@@ -27,6 +27,7 @@ def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[
     with Lanes() as lanes:
         coming = lanes.ahead(turns.next)
         while True:
+            sessions.give_back()
             batch = coming.result()
             if batch is None:
                 if not lanes.wait():
@@ -43,6 +44,7 @@ def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[
             elif not last:
                 coming = lanes.ahead(turns.next)
             patiently(batch.compute)
+            sessions.give_back()
             lanes.behind(batch.settle)
             if last:
                 lanes.wait()

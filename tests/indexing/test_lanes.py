@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
-from mediasearch.indexing import lanes, stages, worker
+from mediasearch.indexing import lanes, sessions, stages, worker
 from mediasearch.models import Asset, Embedding, Generation, Job, Stage
 from tests.conftest import MakeAsset
 
@@ -136,3 +136,17 @@ def test_lanes__a_deleted_asset_in_an_opened_batch(
     monkeypatch.setattr(stages.EmbedImage, "compute", delete_next)
     assert worker.drain([Stage.EMBED_IMAGE]) is False
     assert list(Embedding.objects.values_list("asset", flat=True)) == [first.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lanes__keep_no_connection_of_a_pool_between_two_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pool of few, whoever waits for such a thread would wait for ever."""
+
+    def connects() -> bool:
+        connection.ensure_connection()
+        return connection.connection is not None
+
+    monkeypatch.setattr(sessions, "has_pool", lambda connection: True)
+    with lanes.Lanes() as both:
+        assert both.ahead(connects).result()
+        assert both.ahead(lambda: connection.connection).result() is None

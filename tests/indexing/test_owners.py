@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ def die() -> None:
     owners._current = None
 
 
-def seen() -> list[tuple[uuid.UUID, uuid.UUID, uuid.UUID | None]]:
+def seen() -> list[tuple[uuid.UUID, uuid.UUID, frozenset[uuid.UUID]]]:
     with owners.ended() as found:
         return [(one.first, one.last, one.computed) for one in found]
 
@@ -55,7 +57,7 @@ def test_ended__the_dead_are_found_and_forgotten() -> None:
     die()
     ((first, last, computed),) = seen()
     assert first < token < last
-    assert computed is None
+    assert computed == frozenset()
     assert seen() == []
 
 
@@ -65,8 +67,41 @@ def test_ended__with_what_was_in_the_model() -> None:
         (file,) = owners._folder().iterdir()
         assert file.read_bytes() == token.bytes
         file.with_name("ab" * 8).write_bytes(token.bytes)  # One that nobody has locked.
-        assert [computed for _, _, computed in seen()] == [token]
+        assert [computed for _, _, computed in seen()] == [{token}]
     assert file.read_bytes() == b""
+
+
+def copied() -> None:
+    """Leave what this process's file says in one that nobody has locked."""
+    (file,) = owners._folder().iterdir()
+    file.with_name("ab" * 8).write_bytes(file.read_bytes())
+
+
+def test_ended__with_what_each_thread_had_in_a_model() -> None:
+    first, second = owners.token(), owners.token()
+    with owners.computing(first), owners.computing(second):
+        copied()
+        assert [computed for _, _, computed in seen()] == [{first, second}]
+
+
+def test_ended__a_thread_that_is_through_takes_nothing_of_the_others_along() -> None:
+    first, second = owners.token(), owners.token()
+    with owners.computing(first):
+        with owners.computing(second):
+            pass
+        copied()
+        assert [computed for _, _, computed in seen()] == [{first}]
+
+
+def test_token__of_all_threads_bears_one_name() -> None:
+    at_once = threading.Barrier(8)
+
+    def token(_: int) -> uuid.UUID:
+        at_once.wait()
+        return owners.token()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len({token.bytes[:8] for token in threads.map(token, range(8))}) == 1
 
 
 def test_ended__whoever_is_taken_off_the_list_is_asked_about_again() -> None:

@@ -13,13 +13,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def waited(rung: list[str], seconds: float) -> float:
     """How long a worker of the queue `mediasearch.read` listens, when others are rung as soon as it does."""
-    serving._listen(["mediasearch.read"], 0.01)  # From now on the session hears what is notified.
+    ear = serving._Ear(["mediasearch.read"])
+    ear.listen(0.01)  # From now on the session hears what is notified.
     other = connection.copy()
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [doorbell.CHANNEL, ",".join(rung)])
     other.close()
     started = time.monotonic()
-    serving._listen(["mediasearch.read"], seconds)
+    ear.listen(seconds)
     return time.monotonic() - started
 
 

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 
-from mediasearch.indexing import doorbell, serving
+from mediasearch.indexing import doorbell, serving, sessions
 from mediasearch.management.processes import Ending, keep
 
 
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             except (OperationalError, InterfaceError) as error:
                 raise CommandError(f"The database can't be reached: {error}") from error
         else:
-            connections.close_all()  # The processes are copies of this one.
+            sessions.close_pools()  # The processes are copies of this one.
             tasks = [partial(self._serve, [queue], options, os.getpid()) for queue in sorted(doorbell.QUEUES)]
             with Ending() as ending:
                 keep(tasks, ending)
