@@ -112,7 +112,7 @@ def due(generation: Generation) -> bool:
 
 def calibrate_where_due() -> Calibration | None:
     """Measure the active generation where that is due, and no other process does so at this moment."""
-    generation = Generation.objects.using(router.db_for_write(Generation)).active()
+    generation = Generation.objects.primary().active()
     if generation is None or not due(generation):
         return None
     try:
@@ -145,7 +145,7 @@ def _store(generation: Generation, found: Calibration, turn: Turn) -> None:
 
 def _made() -> int:
     """How many image vectors were ever written."""
-    tallies = Tally.objects.using(router.db_for_write(Tally))
+    tallies = Tally.objects.primary()
     tally = tallies.filter(stage=Stage.EMBED_IMAGE, outcome="done").values_list("number", flat=True)
     return int(tally.first() or 0)
 
@@ -163,7 +163,7 @@ def _sample(generation: Generation, field: str, number: int) -> Vectors:
 
 def _vectors(generation: Generation, field: str = "image") -> QuerySet[Embedding]:
     """The rows that have a vector in a field, as the database has them that is written."""
-    rows = Embedding.objects.using(router.db_for_write(Embedding)).filter(generation=generation)
+    rows = Embedding.objects.primary().filter(generation=generation)
     return rows.filter(**{f"{field}__isnull": False})
 
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 
-from django.db import OperationalError, router
+from django.db import OperationalError
 
 from mediasearch import conf
 from mediasearch.exceptions import MediaSearchError
@@ -46,7 +46,7 @@ def rebuild(index: Index | str, report: Report | None = None) -> None:
     if isinstance(index, str):
         there = indexes.found().get(index)
         memory = min(2 * there.size, conf.settings().index_memory) if there else 0
-        work = _Work(index, memory, Asset.objects.using(router.db_for_write(Asset)).count(), report)
+        work = _Work(index, memory, Asset.objects.primary().count(), report)
     else:
         rows = vectors(index)
         work = _Work(index.name, index.memory(rows), rows, report)
@@ -67,7 +67,7 @@ def drop(names: Iterable[str]) -> None:
 
 def vectors(index: Index) -> int:
     """Count the vectors that an index holds."""
-    rows = Embedding.objects.using(router.db_for_write(Embedding)).filter(generation=index.generation)
+    rows = Embedding.objects.primary().filter(generation=index.generation)
     return rows.filter(**{f"{index.field}__isnull": False}).count()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import router
 from PIL import Image
 
 from mediasearch import conf
@@ -51,7 +50,7 @@ def of(generation_id: int) -> Encoders:
 
 def warm_active(*, texts_only: bool) -> None:
     """Load the encoders of the active generation, if there is one already, and try them once."""
-    if generation := Generation.objects.using(router.db_for_write(Generation)).active():
+    if generation := Generation.objects.primary().active():
         pair = of(generation.pk)
         for encoder in {pair.image, pair.caption}:
             if texts_only:

@@ -176,7 +176,7 @@ def _compared(generation: Generation) -> QuerySet[Embedding]:
     )
     made = Embedding.objects.filter(asset=OuterRef("asset"), generation=generation)
     as_much = Exists(made.filter(image__isnull=False)) | Q(Exists(made), image__isnull=True)
-    active = Embedding.objects.using(_database()).filter(generation__state=Generation.State.ACTIVE)
+    active = Embedding.objects.primary().filter(generation__state=Generation.State.ACTIVE)
     return active.exclude(generation=generation).annotate(has_counterpart=as_much, has_failed=Exists(failed))
 
 
@@ -191,7 +191,7 @@ def cancel(generation: Generation) -> None:
             f"Generation {generation.pk} is {generation.state}; only a building one can be cancelled."
         )
     if generation.retired_at is not None:
-        Job.objects.using(_database()).filter(generation=generation).unfinished().delete()
+        Job.objects.primary().filter(generation=generation).unfinished().delete()
         _generations().filter(pk=generation.pk).update(state=Generation.State.RETIRED, retired_at=Now())
         return
     forget(generation)
@@ -210,8 +210,8 @@ def forget(generation: Generation, report: Report | None = None) -> None:
         raise NotReady(f"Generation {generation.pk} is {generation.state} no more: look again.")
     _outlive_others(generation, report)
     drop_indexes(generation)
-    jobs = Job.objects.using(_database()).filter(generation=generation)
-    vectors = Embedding.objects.using(_database()).filter(generation=generation)
+    jobs = Job.objects.primary().filter(generation=generation)
+    vectors = Embedding.objects.primary().filter(generation=generation)
     total, deleted = vectors.count(), 0
     for rows in (jobs, vectors):
         last = 0
@@ -279,7 +279,7 @@ def _listed(encoder: Encoder) -> list[str] | None:
 
 def _generations() -> GenerationQuerySet:
     """Generations as the database has them that is written: a replica may lag behind it."""
-    return Generation.objects.using(_database())
+    return Generation.objects.primary()
 
 
 def _database() -> str:

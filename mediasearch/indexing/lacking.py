@@ -27,7 +27,7 @@ def owe(generation: Generation) -> int:
 
 def owe_some_everywhere() -> int:
     """The same for about CHUNK assets of each living generation."""
-    living = Generation.objects.using(router.db_for_write(Generation)).living()
+    living = Generation.objects.primary().living()
     return sum(next(_owed(generation), 0) for generation in living)
 
 
@@ -47,7 +47,7 @@ def _without_vectors(generation: Generation) -> list[int]:
     made = Embedding.objects.filter(asset=OuterRef("pk"), generation=generation, image__isnull=False)
     jobs = Job.objects.filter(asset=OuterRef("pk"), generation=generation, stage__in=EMBEDS)
     left = jobs.filter(_UNFINISHED | Q(state=Job.State.FAILED, stage=Stage.EMBED_IMAGE))
-    assets = Asset.objects.using(router.db_for_write(Asset)).filter(~Exists(made), ~Exists(left))
+    assets = Asset.objects.primary().filter(~Exists(made), ~Exists(left))
     return list(assets.order_by("pk").values_list("pk", flat=True))
 
 

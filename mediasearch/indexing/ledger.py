@@ -161,7 +161,7 @@ def settle(
             _close([c for c, _ in done], Job.State.DONE)
             outcomes["done"] = len(done)
         if ours:
-            Tally.objects.using(_database()).count_up(claims[0].stage, outcomes)
+            Tally.objects.primary().count_up(claims[0].stage, outcomes)
         left = set(_ours([c for c in claims if c.job not in held]).values_list("pk", flat=True))
     return Settlement(len(done), tuple(c for c in claims if c.job in left))
 
@@ -227,7 +227,7 @@ def suspect(claims: Sequence[Claim], reason: str) -> None:
                 _retry(c, reason, suspect=True, wait=0.0 if not c.suspect else None)
         if ours:
             outcomes = {"failed": len(spent), "retried": len(ours) - len(spent)}
-            Tally.objects.using(_database()).count_up(ours[0].stage, outcomes)
+            Tally.objects.primary().count_up(ours[0].stage, outcomes)
 
 
 def pause(stage: Stage, fault: Unavailable) -> None:

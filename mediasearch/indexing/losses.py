@@ -27,7 +27,7 @@ def take_back(ended: list[Ended]) -> set[str]:
 
     A process is taken off the list where something that it held is locked just now: it is to be asked about again.
     """
-    running = Job.objects.using(_database()).filter(state=Job.State.RUNNING)
+    running = Job.objects.primary().filter(state=Job.State.RUNNING)
     stages: set[str] = set()
     for one in list(ended):
         held = running.filter(token__range=(one.first, one.last))
@@ -49,7 +49,7 @@ def _lose(held: QuerySet[Job], computed: Collection[uuid.UUID] = (), *, at_once:
     jobs = list(held.select_for_update(skip_locked=True)[:_AT_ONCE])
     spent = {job.pk for job in jobs if job.attempts >= conf.settings().max_claims}
     blamed = {job.pk for job in jobs if not computed or job.token in computed or job.attempts > 1}
-    rows = Job.objects.using(_database()).filter(pk__in=[job.pk for job in jobs])
+    rows = Job.objects.primary().filter(pk__in=[job.pk for job in jobs])
     rows.update(token=None, lease_until=None, error="The worker was lost while it held this job.")
     rows.filter(pk__in=spent).update(
         state=Job.State.FAILED, finished_at=Now(), error="The worker was lost each time while it held this job."
@@ -66,7 +66,7 @@ def _lose(held: QuerySet[Job], computed: Collection[uuid.UUID] = (), *, at_once:
         logger.warning(
             "%(stage)s: %(lost)d jobs of a lost worker taken back, %(failed)d of them given up", extra, extra=extra
         )
-        Tally.objects.using(_database()).count_up(stage, outcomes)
+        Tally.objects.primary().count_up(stage, outcomes)
     return {job.stage for job in jobs}
 
 

@@ -20,7 +20,7 @@ _CHUNK = 1_000
 def done_jobs() -> QuerySet[Job]:
     """Jobs that are done, or had nothing to do, for longer than they are kept. Failed ones wait for a person."""
     kept = timedelta(days=conf.settings().keep_done_days)
-    over = Job.objects.using(_database()).filter(state__in=[Job.State.DONE, Job.State.SKIPPED])
+    over = Job.objects.primary().filter(state__in=[Job.State.DONE, Job.State.SKIPPED])
     return over.filter(finished_at__lt=Now() - kept)
 
 
@@ -40,7 +40,7 @@ def _prune_some(size: int) -> int:
     with transaction.atomic(using=_database()), connections[_database()].cursor() as cursor:
         chosen = set(done_jobs().order_by("finished_at").values_list("asset", flat=True)[:size])
         # Assets before jobs, as everybody locks them; whatever somebody is at has its turn next time.
-        assets = Asset.objects.using(_database()).filter(pk__in=chosen).order_by("pk")
+        assets = Asset.objects.primary().filter(pk__in=chosen).order_by("pk")
         free = list(assets.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
         old = done_jobs().filter(asset__in=free).order_by("pk").select_for_update(skip_locked=True)
         ids = list(old.values_list("pk", flat=True))
@@ -68,7 +68,7 @@ def outdated_generations(keep: int, days: float) -> list[Generation]:
 
     One whose deletion was begun is always among them.
     """
-    retired = Generation.objects.using(_database()).filter(state=Generation.State.RETIRED)
+    retired = Generation.objects.primary().filter(state=Generation.State.RETIRED)
     kept = list(retired.filter(retired_at__isnull=False).order_by("-retired_at", "-pk").values_list("pk", flat=True))
     long_ago = Now() - max(GRACE, timedelta(days=days))
     gone = retired.filter(retired_at__lt=long_ago).exclude(pk__in=kept[:keep])

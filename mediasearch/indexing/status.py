@@ -39,7 +39,7 @@ def status() -> Status:
 
 def _stages() -> tuple[datetime, list[StageStatus]]:
     outcomes: dict[str, dict[str, int]] = {}
-    for stage, outcome, number in Tally.objects.using(_database()).values_list("stage", "outcome", "number"):
+    for stage, outcome, number in Tally.objects.primary().values_list("stage", "outcome", "number"):
         outcomes.setdefault(stage, {})[outcome] = number
     jobs, pauses = Job._meta.db_table, Pause._meta.db_table
     # statement_timestamp() and not clock_timestamp(): with that, no index on a time could be used.
@@ -130,7 +130,7 @@ def _generations(assets: int) -> list[GenerationStatus]:
         """
     )
     flaws: dict[int | None, list[str]] = {}
-    for flaw in indexes.flaws(Generation.objects.using(_database()).living(), indexes.found()) if rows else ():
+    for flaw in indexes.flaws(Generation.objects.primary().living(), indexes.found()) if rows else ():
         flaws.setdefault(flaw.generation, []).append(flaw.sentence)
     return [
         GenerationStatus(

@@ -94,4 +94,4 @@ def _whose(generation: int) -> str:
 
 
 def _rows(generation: int) -> QuerySet[Generation]:
-    return Generation.objects.using(router.db_for_write(Generation)).filter(pk=generation)
+    return Generation.objects.primary().filter(pk=generation)

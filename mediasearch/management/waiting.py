@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from django.db import router
 from django.db.models import F, Min
 from django.db.models.functions import Now
 
@@ -46,7 +45,7 @@ class Reasons:
         for alarm in status.status().alarms:
             if alarm.kind == "silent" and alarm.stage in EMBEDS:
                 yield f"silent {alarm.stage}", alarm.sentence
-        jobs = Job.objects.using(router.db_for_write(Job)).filter(generation=self._generation)
+        jobs = Job.objects.primary().filter(generation=self._generation)
         later = jobs.filter(state=Job.State.PENDING, due_at__gt=Now(), attempts__gt=0).order_by()
         wait = later.aggregate(wait=Min(F("due_at") - Now()))["wait"]
         if wait is not None and not jobs.due().exists() and not jobs.filter(state=Job.State.RUNNING).exists():

@@ -6,7 +6,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import router
 
 from mediasearch import conf
 from mediasearch.exceptions import CalibrationTaken, MediaSearchError
@@ -27,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--if-due", action="store_true", help="only where the library has changed much since")
 
     def handle(self, *args: Any, generation: int | None, if_due: bool, **options: Any) -> None:
-        generations = Generation.objects.using(router.db_for_write(Generation))
+        generations = Generation.objects.primary()
         living = generations.living()
         chosen = generations.active() if generation is None else living.filter(pk=generation).first()
         if chosen is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, router
+from django.db import DatabaseError
 from django.template.defaultfilters import filesizeformat
 
 from mediasearch.exceptions import MediaSearchError
@@ -77,7 +77,7 @@ class Command(BaseCommand):
 
 
 def _living() -> GenerationQuerySet:
-    return Generation.objects.using(router.db_for_write(Generation)).living()
+    return Generation.objects.primary().living()
 
 
 def _expected(generation: Generation) -> Iterable[Index]:

@@ -41,7 +41,7 @@ class Command(BaseCommand):
         with blocks.told(self.stderr.write):
             for generation in pruning.outdated_generations(options["keep"], options["keep_days"]):
                 self._delete(generation, steps, dry=dry)
-            retired = Generation.objects.using(router.db_for_write(Generation)).filter(state=Generation.State.RETIRED)
+            retired = Generation.objects.primary().filter(state=Generation.State.RETIRED)
             for generation in retired.filter(retired_at__isnull=False):
                 if not dry:
                     self.stdout.write(f"Kept: generation {generation.pk}, retired {generation.retired_at:%Y-%m-%d}.")

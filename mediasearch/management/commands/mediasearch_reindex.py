@@ -10,7 +10,7 @@ from time import sleep as rest
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError, connections, router
+from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -199,12 +199,12 @@ def _without_vectors(generation: Generation, lost: Sequence[int]) -> str:
 
 
 def _generations() -> GenerationQuerySet:
-    return Generation.objects.using(router.db_for_write(Generation))
+    return Generation.objects.primary()
 
 
 def _jobs(generation: Generation) -> JobQuerySet:
-    return Job.objects.using(router.db_for_write(Job)).filter(generation=generation)
+    return Job.objects.primary().filter(generation=generation)
 
 
 def _pauses() -> QuerySet[Pause]:
-    return Pause.objects.using(router.db_for_write(Pause)).current().filter(stage__in=EMBEDS)
+    return Pause.objects.primary().current().filter(stage__in=EMBEDS)
