@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from django.utils import translation
 
 from mediasearch import exceptions, forms
 from mediasearch.features import opener
-from tests.conftest import picture
+from mediasearch.forms import AssetForm
+from mediasearch.models import Asset
+from tests.conftest import MakeAsset, picture
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
@@ -82,3 +86,58 @@ def test_tags_field__changes_only_when_the_tags_do() -> None:
     assert not field.has_changed(["a", "b"], "a, b")
     assert field.has_changed(["a", "b"], "a")
     assert field.prepare_value(["a", "b"]) == "a, b"
+
+
+def posted(form: AssetForm, **changed: str) -> dict[str, str]:
+    """What a browser sends of a page that was shown with this form, hidden fields included."""
+    parser = _Inputs()
+    parser.feed(form.as_p())
+    return parser.values | changed
+
+
+class _Inputs(HTMLParser):
+    """The names and values of a page's fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        told = known.get("type") != "file" and (known.get("type") != "checkbox" or "checked" in known)
+        if told and (name := known.get("name")):
+            self.values[name] = known.get("value") or ""
+
+
+def test_asset_form__leaves_what_workers_filled_in_while_it_was_shown(make_asset: MakeAsset) -> None:
+    asset = make_asset()
+    sent = posted(AssetForm(instance=Asset.objects.get()), category="new")
+    taken = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
+    found = {"title": "Harbour", "caption": "Boats", "tags": ["boat"], "copyright": "Them", "taken_at": taken}
+    Asset.objects.filter(pk=asset.pk).record(**found, caption_source="file")
+    form = AssetForm(sent, instance=Asset.objects.get())
+    assert form.is_valid(), form.errors
+    form.save()
+    assert Asset.objects.values(*found, "category", "caption_source").get() == found | {
+        "category": "new", "caption_source": "file",
+    }  # fmt: skip
+
+
+def test_asset_form__stores_and_clears_what_people_change(make_asset: MakeAsset) -> None:
+    asset = make_asset(title="Old", caption="Old", tags=["old"])
+    sent = posted(AssetForm(instance=Asset.objects.get()), title="New", caption="", tags="")
+    Asset.objects.filter(pk=asset.pk).record(copyright="Them")
+    form = AssetForm(sent, instance=Asset.objects.get())
+    assert form.is_valid(), form.errors
+    form.save()
+    stored = Asset.objects.get()
+    assert (stored.title, stored.caption, stored.tags, stored.copyright) == ("New", "", [], "Them")
+
+
+def test_asset_form__without_hidden_fields_means_what_it_says(make_asset: MakeAsset) -> None:
+    """As a script sends it that never saw the page."""
+    make_asset(title="Old", tags=["old"])
+    form = AssetForm({"title": "", "tags": "", "is_public": "on"}, instance=Asset.objects.get())
+    assert form.is_valid(), form.errors
+    form.save()
+    assert (Asset.objects.get().title, Asset.objects.get().tags) == ("", [])
