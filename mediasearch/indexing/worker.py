@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from mediasearch.exceptions import Unavailable
 from mediasearch.indexing import generations, ledger, sessions
 from mediasearch.indexing.batch import Batch, pause, take
+from mediasearch.indexing.exclusion import Exclusion
 from mediasearch.indexing.lanes import Lanes, patiently
 from mediasearch.indexing.stages import NEEDS_ENCODER
 from mediasearch.models import Job, Pause, Stage
 
 SECONDS = 30.0
 """How long one call of `drain` goes on while there is work, so that others get their turn."""
+_drains = Exclusion()
+"""Those of this process, of which threads may run several."""
 
 
 def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[[], bool] = lambda: False) -> bool:
@@ -22,8 +25,11 @@ def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[
     While one batch is computed, the next is opened and the last is written. When `stopping` answers True, the batch
     at hand is finished and the opened one given back. Returns whether work may be left.
     """
-    end = time.monotonic() + seconds
-    turns = _Turns(stages)
+    with _drains.shared():
+        return _drain(_Turns(stages), time.monotonic() + seconds, stopping)
+
+
+def _drain(turns: _Turns, end: float, stopping: Callable[[], bool]) -> bool:
     with Lanes() as lanes:
         coming = lanes.ahead(turns.next)
         while True:
@@ -38,12 +44,14 @@ def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[
                 batch.release()
                 lanes.wait()
                 return True
-            last = time.monotonic() > end
+            last = time.monotonic() > end or _drains.wanted()
             if batch.alone:  # It may take this process with it: nothing else should be in here.
                 lanes.wait()
             elif not last:
                 coming = lanes.ahead(turns.next)
-            patiently(batch.compute)
+            if not _compute(batch):
+                batch.release()
+                return True
             sessions.give_back()
             lanes.behind(batch.settle)
             if last:
@@ -52,6 +60,17 @@ def drain(stages: Sequence[Stage], seconds: float = SECONDS, stopping: Callable[
             if batch.alone:
                 lanes.wait()
                 coming = lanes.ahead(turns.next)
+
+
+def _compute(batch: Batch) -> bool:
+    """Run the model; on a suspect only while no other drain of this process holds claims. Returns whether it ran."""
+    if not batch.alone:
+        patiently(batch.compute)
+        return True
+    with _drains.exclusive(batch.keep) as alone:
+        if alone:
+            patiently(batch.compute)
+        return alone
 
 
 def warm(stages: Sequence[Stage]) -> None:
