@@ -7,9 +7,10 @@ Made for many assets at once: text vectors are stored by one statement for each 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from django.db import connections
 
@@ -72,17 +73,20 @@ class Inputs:
         return hashlib.sha256(made_of.encode()).hexdigest()[:32] if read else ""
 
 
-def rewrite(rows: Sequence[Inputs], using: str) -> None:
-    """Store text vector, file version and the current `derived_version` of assets whose rows were just read.
+def rewrite(rows: Sequence[Inputs], using: str, columns: Mapping[str, Any] | None = None) -> int:
+    """Store text vector, file version and the current `derived_version` of assets; return how many were written.
 
-    Rows in which nothing differs are not written. The caller's transaction holds their locks.
+    `columns` are stored in all of them as well, in the same statement: a second one would cost as much again. Without
+    them, rows in which nothing differs are not written. The caller's transaction holds their locks.
     """
     documents = sorted(((row.document, row) for row in rows), key=lambda pair: pair[0].configs)
-    for configs, group in groupby(documents, key=lambda pair: pair[0].configs):
-        _rewrite(list(group), configs, using)
+    groups = groupby(documents, key=lambda pair: pair[0].configs)
+    return sum(_rewrite(list(group), configs, using, columns or {}) for configs, group in groups)
 
 
-def _rewrite(documents: Sequence[tuple[Document, Inputs]], configs: Sequence[str], using: str) -> None:
+def _rewrite(
+    documents: Sequence[tuple[Document, Inputs]], configs: Sequence[str], using: str, others: Mapping[str, Any]
+) -> int:
     """Store those whose words the same dictionaries stem."""
     from mediasearch.models import Asset, current_version
 
@@ -99,8 +103,9 @@ def _rewrite(documents: Sequence[tuple[Document, Inputs]], configs: Sequence[str
             )
             UPDATE {Asset._meta.db_table} AS asset
             SET text_vector = vector, file_version = version, derived_version = %s
+                {"".join(f", {name} = %s" for name in others)}
             FROM made
-            WHERE asset.id = made.id AND (text_vector IS DISTINCT FROM vector OR file_version <> version
+            WHERE asset.id = made.id AND (%s OR text_vector IS DISTINCT FROM vector OR file_version <> version
                                           OR derived_version <> %s)
             """,
             [
@@ -110,6 +115,9 @@ def _rewrite(documents: Sequence[tuple[Document, Inputs]], configs: Sequence[str
                 [document.entries for document, _ in documents],
                 *([document.stemmed[number][1] for document, _ in documents] for number in range(len(columns))),
                 current_version(),
+                *others.values(),
+                bool(others),
                 current_version(),
             ],
         )
+        return int(cursor.rowcount)

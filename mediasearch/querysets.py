@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import connections, models, router, transaction
@@ -63,9 +63,12 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
         self._for_write = True
         with transaction.atomic(using=self.db):
             ids = self.lock()
+            stored = self.model.objects.using(self.db)
+            if self._are_plain(kwargs):
+                return stored._write_plain(ids, kwargs)
             count = super(AssetQuerySet, self.among(ids)).update(**kwargs)
             if set(kwargs) & INPUTS:
-                self.model.objects.using(self.db).follow(ids, stages=_stages_reading(kwargs))
+                stored.follow(ids, stages=_stages_reading(kwargs))
         return count
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -179,6 +182,28 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
             made = jobs.filter(stage=Stage.EMBED_IMAGE, generation=generation)
             lacking |= Q(~Exists(made) & ~Q(settled__has_key=settled_key(Stage.EMBED_IMAGE, generation.pk)))
         return self.filter(lacking)
+
+    def _are_plain(self, values: Mapping[str, Any]) -> bool:
+        """Are these texts of all rows, and no expressions, so that what follows from them is known before?"""
+        for name, value in values.items():
+            if not isinstance(value, str) and not (name == "tags" and isinstance(value, list)):
+                return False
+        return bool({*values} & INPUTS) and "file_version" not in values
+
+    def _write_plain(self, ids: Sequence[int], values: Mapping[str, Any]) -> int:
+        """Store the same texts in all of these assets, with what follows; return how many there are."""
+        from mediasearch.models import Job
+
+        columns = {}
+        for name, value in values.items():
+            field = cast("models.Field[Any, Any]", self.model._meta.get_field(name))
+            columns[str(field.column)] = field.get_db_prep_save(value, connections[self.db])
+        written, new = 0, {name: value for name, value in values.items() if name in INPUTS}
+        for start in range(0, len(ids), _CHUNK):
+            rows = [replace(row, **new) for row in self.inputs(ids[start : start + _CHUNK])]
+            written += derivation.rewrite(rows, self.db, columns)
+            Job.objects.using(self.db).owe_inputs(rows, _stages_reading(values))
+        return written
 
     def _refuse_workers_columns(self, names: Iterable[str]) -> None:
         if refused := sorted(self.model.WORKERS & {*names}):
