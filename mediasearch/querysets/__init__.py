@@ -1,0 +1,20 @@
+"""Questions to the tables, how assets are written, and the one way in which work comes to be owed."""
+
+from __future__ import annotations
+
+from mediasearch.querysets.assets import AssetQuerySet
+from mediasearch.querysets.jobs import SETTLED_KEY, JobQuerySet, jobs_owed, owed_stages, settled_key
+from mediasearch.querysets.tables import EmbeddingQuerySet, GenerationQuerySet, PauseQuerySet, TallyQuerySet
+
+__all__ = [
+    "SETTLED_KEY",
+    "AssetQuerySet",
+    "EmbeddingQuerySet",
+    "GenerationQuerySet",
+    "JobQuerySet",
+    "PauseQuerySet",
+    "TallyQuerySet",
+    "jobs_owed",
+    "owed_stages",
+    "settled_key",
+]

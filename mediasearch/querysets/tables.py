@@ -1,0 +1,61 @@
+"""The smaller tables: vectors, generations, pauses and counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from django.db import connections
+from django.db.models.functions import Now
+
+from mediasearch.querysets.base import StoredQuerySet
+
+if TYPE_CHECKING:
+    from mediasearch.models import Embedding, Generation, Pause, Tally  # noqa: F401
+
+
+class EmbeddingQuerySet(StoredQuerySet["Embedding"]):
+    """Vectors."""
+
+
+class GenerationQuerySet(StoredQuerySet["Generation"]):
+    """Generations, of which one answers searches."""
+
+    def active(self) -> Generation | None:
+        """The generation that searches use; None before the first worker has started."""
+        return self.filter(state="active").first()
+
+    def living(self) -> GenerationQuerySet:
+        """Those that new uploads must be written to."""
+        return self.filter(state__in=["active", "building"]).order_by("pk")
+
+    def hold_living(self) -> list[Generation]:
+        """The same, which nobody can delete until the caller's transaction ends."""
+        table = self.model._meta.db_table
+        living = f"SELECT * FROM {table} WHERE state IN ('active', 'building') ORDER BY id FOR KEY SHARE"
+        return list(self.raw(living, using=self.db))
+
+
+class PauseQuerySet(StoredQuerySet["Pause"]):
+    """Stages at rest."""
+
+    def current(self) -> PauseQuerySet:
+        return self.filter(until__gt=Now())
+
+
+class TallyQuerySet(StoredQuerySet["Tally"]):
+    """Counters that only grow."""
+
+    def count_up(self, stage: str, outcomes: Mapping[str, int]) -> None:
+        """Add to the counters of a stage, in the caller's transaction."""
+        rows = sorted((outcome, number) for outcome, number in outcomes.items() if number)
+        if not rows:
+            return
+        table = self.model._meta.db_table
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} AS tally (stage, outcome, number)"
+                " SELECT %s, outcome, number FROM unnest(%s::text[], %s::bigint[]) AS more (outcome, number)"
+                " ON CONFLICT (stage, outcome) DO UPDATE SET number = tally.number + excluded.number",
+                [stage, [outcome for outcome, _ in rows], [number for _, number in rows]],
+            )
