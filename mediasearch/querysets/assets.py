@@ -142,9 +142,11 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
 
         key = settled_key(Stage.INSPECT)
         jobs = Job.objects.filter(asset=OuterRef("pk"), stage=Stage.INSPECT)
+        open_jobs = Job.objects.filter(asset=OuterRef("pk"), stage__in=[Stage.INSPECT, Stage.READ])
+        settled = ~Exists(open_jobs.exclude(state__in=["done", "skipped"]))  # What has failed would do so again.
         done = Exists(jobs.filter(state="done").exclude(input_key=""))  # Else there was no file to inspect.
         remembered = Q(settled__has_key=key) & ~Q(**{f"settled__{key}": ""}) & ~Exists(jobs)
-        return self.filter(BLANK, done | remembered)
+        return self.filter(BLANK, done | remembered, settled)
 
     def lacking_jobs(self) -> Self:
         """Assets that were never owed what every asset is owed."""

@@ -138,6 +138,15 @@ def test_blank__any_single_column(column: str, value: Any, indexed: list[Asset],
     assert Asset.objects.filter(pk=indexed[0].pk).values_list(column).get() == before
 
 
+@pytest.mark.parametrize("state", ["pending", "running", "failed"])
+def test_blank__what_is_being_read_again_or_can_not_be_is_left_alone(state: str, indexed: list[Asset]) -> None:
+    blank(indexed[0], ocr_text="", ocr_words="[]")
+    indexed[0].jobs.filter(stage="read").update(state=state)
+    before = list(Job.objects.values_list("pk", "state").order_by("pk"))
+    assert upkeep.bring_up_to_date() == 0
+    assert list(Job.objects.values_list("pk", "state").order_by("pk")) == before
+
+
 def test_blank__with_pruned_jobs(indexed: list[Asset]) -> None:
     asset = Asset.objects.get(pk=indexed[0].pk)
     Asset.objects.filter(pk=asset.pk).record(settled={stage: asset.input_key(stage) for stage in ("inspect", "read")})
