@@ -139,7 +139,7 @@ def test_status__costs_the_same_few_statements(
     for _ in range(3):
         make_asset()
     ledger.settle(ledger.claim(Stage.READ, 2), [NotAnImage(), "value"], lambda done: None)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         status()
 
 
