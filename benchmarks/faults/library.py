@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.faults import uploads
@@ -29,7 +30,7 @@ def fill(count: int) -> None:
     if until(lambda: not Job.objects.unfinished().exists(), _LONGEST) is None:
         raise TimeoutError(f"The patterns of the library were not indexed within {_LONGEST:g} s.")
     asset, embedding, job = (model._meta.db_table for model in (Asset, Embedding, Job))
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor, _without_graphs(cursor, embedding):
         cursor.execute("SET LOCAL session_replication_role = replica")  # No triggers: nothing in here can dangle.
         columns, values = _columns(Asset, {"content_hash": _HASH, "perceptual_hash": "(random() * 9e18)::bigint"})
         cursor.execute(
@@ -47,6 +48,21 @@ def fill(count: int) -> None:
             )
     with connection.cursor() as cursor:
         cursor.execute(f"VACUUM ANALYZE {asset}, {embedding}, {job}")
+
+
+@contextmanager
+def _without_graphs(cursor: Any, table: str) -> Iterator[None]:
+    """Drop the HNSW indexes of a table, and build them again afterwards: ten times as fast as to insert into them."""
+    cursor.execute(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s AND indexdef LIKE '%%USING hnsw%%'", [table]
+    )
+    graphs = cursor.fetchall()
+    for name, _ in graphs:
+        cursor.execute(f'DROP INDEX "{name}"')
+    yield
+    cursor.execute("SET LOCAL maintenance_work_mem = '512MB'")
+    for _, definition in graphs:
+        cursor.execute(definition.replace("%", "%%"))
 
 
 def _columns(model: Any, replaced: Mapping[str, str]) -> tuple[str, str]:
