@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 
+import mediasearch
 from mediasearch.features.hashing import content_hash
-from mediasearch.indexing import twins
-from mediasearch.models import Generation, Stage
+from mediasearch.indexing import ledger, twins
+from mediasearch.indexing.stages import WORKS
+from mediasearch.models import Asset, Generation, Stage
 from tests.conftest import MakeAsset, picture
 
 pytestmark = pytest.mark.django_db
@@ -57,3 +59,39 @@ def test_twins__a_picture_that_was_never_read_lends_no_reading(
     index_all()
     asset.jobs.filter(stage=Stage.READ).delete()
     assert twins.reading(make_asset("blue"), BLUE) is None
+
+
+def test_index_again__reads_again_and_copies_no_twin(
+    active_generation: Generation, make_asset: MakeAsset, index_all: Index, settings: Any
+) -> None:
+    asset, twin = make_asset("blue"), make_asset("blue")
+    index_all()
+    assert set(Asset.objects.values_list("ocr_text", flat=True)) == {""}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {
+        "READER": {"BACKEND": "mediasearch.features.fake.FakeReader", "OPTIONS": {"text": "EXIT"}}
+    }
+    mediasearch.reindex([asset])
+    index_all()
+    assert dict(Asset.objects.values_list("pk", "ocr_text")) == {asset.pk: "EXIT", twin.pk: ""}
+    third = make_asset("blue")
+    assert not third.jobs.filter(afresh=True).exists()
+    assert not asset.jobs.filter(afresh=True).exists()  # Once it was done, it may borrow again.
+
+
+def test_thumbnail__outlives_the_twin_that_is_deleted_meanwhile(
+    active_generation: Generation,
+    make_asset: MakeAsset,
+    index_all: Index,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    """Between the inspection of the second and its writing, the first is deleted with all its files."""
+    first = make_asset("blue")
+    index_all()
+    second = make_asset("blue")
+    claims = ledger.claim(Stage.INSPECT, 1)
+    inspected = WORKS[Stage.INSPECT].open(claims, [second], lambda: None)
+    with django_capture_on_commit_callbacks(execute=True):
+        first.delete()
+    ledger.settle(claims, inspected, WORKS[Stage.INSPECT].write)
+    second.refresh_from_db()
+    assert second.file.storage.exists(second.thumbnail)
