@@ -20,7 +20,7 @@ from benchmarks.faults.site import Site, await_model, running, until
 from benchmarks.faults.troubled import CALIBRATES, QUESTIONS, noted, place
 
 WORKERS = {"celery": "worker-embed", "command": "worker"}
-PICTURES, LEASE, SHORT_LEASE = 50, 60.0, 6.0
+PICTURES, LEASE, SHORT_LEASE = 50, 60.0, 10.0
 FREE = 120.0
 
 
@@ -46,7 +46,7 @@ def _kill(site: Site, bars: Bars, worker: str, lease: float, *, alone: bool) -> 
     what = "the process alone" if alone else "all of its worker"
     place(CALIBRATES).unlink(missing_ok=True)
     _forget()
-    if until(lambda: noted(CALIBRATES), 4 * lease) is None:
+    if until(lambda: noted(CALIBRATES), FREE) is None:
         raise TimeoutError("Nobody calibrates; FAULTS_KEEP=1 keeps the logs.")
     token = _row().calibration_token
     time.sleep(1.25 * lease)
