@@ -49,7 +49,8 @@ class SharedRow(models.Model):
 
     def has_changed(self, name: str) -> bool:
         """Has the holder of this object changed an ADOPTED column since it was read or made?"""
-        return name not in self._unchanged or self._unchanged[name] != self._adopted().get(name)
+        loaded = self._adopted()
+        return name in loaded and (name not in self._unchanged or self._unchanged[name] != loaded[name])
 
     def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Collection[Any], *rest: Any) -> Any:
         # Every way to write one row leads through here: save, update_or_create, forms, and

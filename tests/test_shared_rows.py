@@ -167,6 +167,15 @@ def test_save__a_caption_by_hand_is_no_captioners(settings: Any, make_asset: Mak
     assert (row(asset.pk)["caption"], row(asset.pk)["caption_source"]) == ("By another hand", "")
 
 
+def test_save__of_an_object_without_its_caption_leaves_whose_it_is(make_asset: MakeAsset) -> None:
+    asset = make_asset()
+    Asset.objects.filter(pk=asset.pk).record(caption="A boat", caption_source="captioner")
+    bare = Asset.objects.defer("caption").get()
+    bare.category = "new"
+    bare.save()
+    assert (row(asset.pk)["caption"], row(asset.pk)["caption_source"]) == ("A boat", "captioner")
+
+
 @pytest.mark.parametrize("name", sorted(Asset.WORKERS))
 def test_update__of_a_column_of_the_workers_is_refused(name: str, make_asset: MakeAsset) -> None:
     asset = make_asset()

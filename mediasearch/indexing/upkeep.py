@@ -25,30 +25,35 @@ def bring_up_to_date() -> int:
     """Go on until no row is behind, or another process is at it; return how many rows were done."""
     done = 0
     for chore in (_follow_outdated, _owe_blank):
-        while some := _one_at_a_time(chore):
-            done += some
+        last = 0
+        while ids := _one_at_a_time(chore, last):
+            done, last = done + len(ids), ids[-1]
     if done:
         logger.info("%d images brought up to date", done, extra={"event": "upkeep", "images": done})
     return done
 
 
-def _one_at_a_time(chore: Callable[[AssetQuerySet], int]) -> int:
+def _one_at_a_time(chore: Callable[[AssetQuerySet, int], list[int]], last: int) -> list[int]:
+    """Do some of a chore beyond a key, and return the rows; none where another process is at it."""
     using = router.db_for_write(Asset)
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
-        return chore(Asset.objects.primary()) if cursor.fetchone()[0] else 0
+        return chore(Asset.objects.primary(), last) if cursor.fetchone()[0] else []
 
 
-def _follow_outdated(assets: AssetQuerySet) -> int:
+# Each goes on beyond the last key: from the first on, a large library would be read again for every chunk.
+
+
+def _follow_outdated(assets: AssetQuerySet, last: int) -> list[int]:
     """Make text vectors, and owe what has another version now; both stay as they were until then."""
-    ids = assets.outdated().lock(skip_locked=True, limit=AT_ONCE)
+    ids = assets.outdated().filter(pk__gt=last).lock(skip_locked=True, limit=AT_ONCE)
     assets.follow(ids, priority=Job.BACKFILL)
-    return len(ids)
+    return ids
 
 
-def _owe_blank(assets: AssetQuerySet) -> int:
+def _owe_blank(assets: AssetQuerySet, last: int) -> list[int]:
     """Owe once more what rows have lost: what was inspected, and what was read."""
-    ids = assets.blank().lock(skip_locked=True, limit=AT_ONCE)
+    ids = assets.blank().filter(pk__gt=last).lock(skip_locked=True, limit=AT_ONCE)
     assets.follow(ids, priority=Job.BACKFILL)
     Job.objects.primary().owe(
         assets.among(ids).only("pk"), [Stage.INSPECT, Stage.READ], priority=Job.BACKFILL, force=True
@@ -56,4 +61,4 @@ def _owe_blank(assets: AssetQuerySet) -> int:
     if ids:
         extra = {"event": "blank", "images": len(ids)}
         logger.warning("%d images had lost what workers wrote, and are indexed again.", len(ids), extra=extra)
-    return len(ids)
+    return ids

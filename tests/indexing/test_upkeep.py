@@ -60,6 +60,14 @@ def test_version__a_stages_owes_it_to_all_at_back_fill_priority(
     assert (pending(), upkeep.bring_up_to_date(), pending()) == ([], 0, [])
 
 
+def test_outdated__chunk_by_chunk_each_once(indexed: list[Asset], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "AT_ONCE", 1)
+    monkeypatch.setitem(tables.STAGE_VERSIONS, Stage.READ, 2)
+    assert upkeep.bring_up_to_date() == 2
+    assert len(pending()) == 2
+    assert upkeep.bring_up_to_date() == 0
+
+
 def test_version__of_a_stage_reaches_those_whose_jobs_were_pruned(
     indexed: list[Asset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
