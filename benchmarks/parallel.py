@@ -96,6 +96,7 @@ def run(given: Given, bars: Bars) -> None:
     # Under ASGI each request has a thread of its own, with which a connection that is kept open would get lost.
     database["CONN_MAX_AGE"] = 0
     if given.options.pool:
+        connections.close_all()  # What setting up has opened comes from no pool.
         database["OPTIONS"] |= {"pool": {"max_size": AT_ONCE}}
     number = SHORT_QUESTIONS if given.short else QUESTIONS
     changed: dict[str, Any] = {"MEDIASEARCH": MEDIASEARCH | SETTINGS, "ROOT_URLCONF": __spec__.name}
