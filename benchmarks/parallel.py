@@ -105,6 +105,7 @@ def run(given: Given, bars: Bars) -> None:
     bars.note("Python, Django", f"{sys.version.split()[0]}, {django.__version__}")
     with override_settings(**changed):
         _fill(random.Random(given.seed))
+        connections.close_all()  # A pool has one for each of the eight, and none for who only waits.
         with ThreadPoolExecutor(AT_ONCE) as threads:
             _measure(bars, f"{AT_ONCE} threads", number, lambda questions: _by_threads(questions, threads))
             each = threading.Barrier(AT_ONCE)  # A pool misses a connection that its thread does not give back.
