@@ -54,7 +54,8 @@ def open_original(asset: Asset, user: AbstractBaseUser | AnonymousUser | None) -
     if source.sends_untouched(asset, user):
         with _storage_errors():
             return source.open(asset)
+    cleared = opener.cleared(read(asset))
     copy = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (who asked for it closes it)
-    copy.write(opener.cleared(read(asset)))
+    copy.write(cleared)
     copy.seek(0)
     return cast(BinaryIO, copy)

@@ -33,7 +33,7 @@ class Directory:
     packets: Mapping[int, str] = field(default_factory=dict)
     """Metadata of another format within: the name of its format."""
     children: Mapping[int, str] = field(default_factory=dict)
-    """Other directories: the name of their kind in `DIRECTORIES`."""
+    """Other directories: the name of their kind in `DIRECTORIES`; those of the kind "dropped" go."""
     is_chained: bool = False
     """Are the directories that follow it kept, too?"""
     has_pixels: bool = False
@@ -71,14 +71,16 @@ _INTEROPERABILITY = frozenset({1, 2})
 _MULTI_PICTURE = frozenset({0xB000, 0xB001, 0xB002, 0xB004, *range(0xB101, 0xB20E)})  # 0xB003: unique ids
 
 DIRECTORIES: Mapping[str, Directory] = {
-    "exif": Directory(_IMAGE, children={Base.ExifOffset: "details"}),
+    "dropped": Directory(),
+    "orientation": Directory(frozenset({Base.Orientation})),
+    "exif": Directory(_IMAGE, children={Base.ExifOffset: "details", Base.GPSInfo: "dropped"}),
     "details": Directory(_EXPOSURE, children={Base.ExifInteroperabilityOffset: "interoperability"}),
     "interoperability": Directory(_INTEROPERABILITY),
     "multi-picture": Directory(_MULTI_PICTURE, is_chained=True),
     "page": Directory(
         _IMAGE | _LAYOUT,
         packets={Base.XMLPacket: "xmp", Base.IPTCNAA: "iptc", Base.ImageResources: "photoshop"},
-        children={Base.ExifOffset: "details", Base.SubIFDs: "page"},
+        children={Base.ExifOffset: "details", Base.SubIFDs: "page", Base.GPSInfo: "dropped"},
         is_chained=True,
         has_pixels=True,
     ),

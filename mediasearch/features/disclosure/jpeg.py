@@ -20,8 +20,8 @@ _OTHERS = frozenset({*range(0xE0, 0xF0), 0xFE})
 """Applications' segments and comments."""
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a segment."""
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_AFTER_SCAN = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _MOST_SEGMENTS = 100_000
 _JFIF_HEAD = 7
 """Bytes of version and resolution, before a thumbnail."""
@@ -76,28 +76,24 @@ def _picture(data: bytes, start: int) -> tuple[bytes, list[int]]:
 
 
 def _parts(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """Yield each segment with where it begins, cleared; what lies between segments is zero."""
+    """Yield each segment with where it begins, cleared; between them stand fill bytes."""
     at, marker = start, _MARKER
     for _ in range(_MOST_SEGMENTS):
         found = marker.search(data, at)
         if found is None:
             raise Withheld("This JPEG has no end.")
-        code, stop = found[1][0], found.end()
-        yield at, data[at : found.start()] if marker is _AFTER_SCAN else bytes(found.start() - at)
-        at = found.end() - 2
-        yield found.start(), data[found.start() : at]  # Fill bytes.
-        if code == _END:
-            yield at, data[at:stop]
-            return
+        scan = data[at : found.start()] if marker is _AFTER_SCAN else b"\xff" * (found.start() - at)
+        yield at, scan
+        code, at, stop = found[0][1], found.start(), found.end()
         if code in _CODING or code in _OTHERS:
             stop += int.from_bytes(data[stop : stop + 2], "big")
-            if stop > len(data):
-                raise Withheld("This JPEG is cut short.")
-            yield at, data[at:stop] if code in _CODING else _segment(code, data[at:stop])
-        elif code in _ALONE or code == _START:
-            yield at, data[at:stop]
-        else:
+        elif code != _END and code != _START and code not in _ALONE:
             raise Withheld(f"This JPEG has a segment of an unknown kind (FF{code:02X}).")
+        if stop > len(data):
+            raise Withheld("This JPEG is cut short.")
+        yield at, _segment(code, data[at:stop]) if code in _OTHERS else data[at:stop]
+        if code == _END:
+            return
         at, marker = stop, _AFTER_SCAN if code == _SCAN else _MARKER
     raise Withheld("This JPEG has too many segments.")
 

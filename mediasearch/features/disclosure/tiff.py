@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from PIL.ExifTags import Base
@@ -80,8 +81,11 @@ class _Entry:
 
 
 def exif(block: bytes) -> bytes:
-    """Return a block of EXIF with only what is allowed, of the same length; b"" where it is none."""
-    return _block(block, "exif")
+    """Return a block of EXIF with only what is allowed, of the same length; b"" where it is none.
+
+    Where its parts lie across each other, only the orientation is left.
+    """
+    return _block(block, "exif", "orientation")
 
 
 def multi_picture(block: bytes) -> bytes:
@@ -108,12 +112,13 @@ def cleared(data: bytes, jpeg: Callable[[bytes], bytes]) -> bytes:
     return rebuilding.finished()
 
 
-def _block(block: bytes, kind: str) -> bytes:
-    try:
-        rebuilding = _Rebuilding(block)
-        return rebuilding.finished() if rebuilding.directories(kind) else b""
-    except Withheld:
-        return b""
+def _block(block: bytes, *kinds: str) -> bytes:
+    """Return a block as the first of these kinds of directories that it can be cleared as."""
+    for kind in kinds:
+        with suppress(Withheld):
+            rebuilding = _Rebuilding(block)
+            return rebuilding.finished() if rebuilding.directories(kind) else b""
+    return b""
 
 
 class _Rebuilding:
@@ -126,8 +131,8 @@ class _Rebuilding:
         self._data, self._layout, self._jpeg = data, layout, jpeg
         self._copy = bytearray(len(data))
         self._tables: dict[int, bytes] = {}
-        self._pixels: list[Range] = []
-        self._others: list[Range] = [(0, layout.header)]
+        self._pixels, self._values = list[Range](), list[Range]()
+        self._dropped, self._rewritten = list[Range](), [(0, layout.header)]
         self._left = _MOST_COPIES * len(data)
 
     @property
@@ -148,12 +153,12 @@ class _Rebuilding:
         return self._directory(self._first, kind)
 
     def finished(self) -> bytes:
-        """Return the copy. Raises Withheld where pixels and other things share bytes, so that they can't be told apart.
+        """Return the copy. Raises Withheld where what is kept and what goes share bytes.
 
         Directories are written last: a value that lies across one must not bring back what was taken out of it.
         """
-        if self._pixels:
-            ranges.hold_apart(self._pixels, self._others)
+        ranges.hold_apart(self._pixels + self._values, self._dropped)
+        ranges.hold_apart(self._pixels, self._rewritten)
         self._copy[: self._layout.header] = self._data[: self._layout.header]
         for at, table in self._tables.items():
             self._copy[at : at + len(table)] = table
@@ -178,30 +183,34 @@ class _Rebuilding:
         layout = self._layout
         if policy.has_pixels:
             self._keep_pixels(entries)
-        kept = dict[int, bytes]()
-        for entry in entries:
-            if entry.tag not in kept and self._keeps(entry, policy):
-                kept[entry.tag] = entry.raw
+        kept = {entry.tag: entry.raw for entry in entries if self._keeps(entry, policy)}
         table = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept.values())
         table += struct.pack(layout.order + layout.offset, following)
         return table.ljust(min(stop + layout.inline, len(self._data)) - at, b"\0")
 
     def _keeps(self, entry: _Entry, policy: Directory) -> bool:
         """Copy the value of an entry, and return whether it was allowed and could be read."""
+        is_apart = entry.stop - entry.start > self._layout.inline
+        value = self._data[entry.start : entry.stop]
         if entry.tag in policy.children:
-            places = self._numbers(entry)
-            readable = [self._directory(place, policy.children[entry.tag]) for place in places]
-            if not places or not all(readable):
-                return False
+            is_kept = self._children(entry, policy.children[entry.tag])
         elif entry.tag in policy.packets:
-            packet = _PACKETS[policy.packets[entry.tag]](self._data[entry.start : entry.stop])
-            self._put(entry.start, packet)
-            return bool(packet) and entry.stop - entry.start > self._layout.inline
-        elif entry.tag not in policy.values:
-            return False
-        if entry.stop - entry.start > self._layout.inline:
-            self._put(entry.start, self._data[entry.start : entry.stop])
-        return True
+            value = _PACKETS[policy.packets[entry.tag]](value) if is_apart else b""
+            is_kept = bool(value)
+        else:
+            is_kept = entry.tag in policy.values
+        if is_apart and is_kept:
+            self._put(entry.start, value)
+        if is_apart:
+            rewritten = self._rewritten if entry.tag in policy.packets else self._values
+            (rewritten if is_kept else self._dropped).append((entry.start, entry.stop))
+        return is_kept
+
+    def _children(self, entry: _Entry, kind: str) -> bool:
+        """Copy the directories that an entry names; return whether all could be read and are allowed."""
+        places = self._numbers(entry)
+        readable = [self._directory(place, kind) for place in places]
+        return bool(places) and all(readable) and kind != "dropped"
 
     def _keep_pixels(self, entries: Sequence[_Entry]) -> None:
         """Copy strips and tiles. Raises Withheld where it can't be said where they are."""
@@ -240,7 +249,7 @@ class _Rebuilding:
         self._left -= stop - at
         if self._left < 0:
             raise Withheld("The parts of this file lie across each other.")
-        self._others.append((at, stop))
+        self._rewritten.append((at, stop))
         return list(self._lines(start, stop)), stop
 
     def _lines(self, start: int, stop: int) -> Iterator[_Entry]:
@@ -252,7 +261,6 @@ class _Rebuilding:
             place = at + head.size
             if size > layout.inline:
                 place = self._number(place, layout.offset)
-                self._others.append((min(place, len(self._data)), min(place + size, len(self._data))))
             if size and place + size <= len(self._data):
                 yield _Entry(tag, kind, count, bytes(self._data[at : at + layout.entry_size]), place, place + size)
 
