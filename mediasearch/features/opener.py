@@ -14,6 +14,8 @@ from mediasearch.features.sandbox import Budget, Sandbox
 DETAIL = 3
 """How many times as large as the model's input a picture stays that is reduced: below, its vector moves."""
 _FILES_PER_READER = 200
+_CLEARING_SECONDS = 10.0
+"""At most, for a file that somebody waits for; one of 50 MB takes less than one."""
 _ENOUGH_TO_READ = 12_000_000
 """Pixels; a picture of four times as many, or more, is halved before its words are read."""
 
@@ -80,7 +82,8 @@ def cleared(data: bytes) -> bytes:
     can't be told from the picture, Troublesome, Unavailable.
     """
     settings = conf.settings()
-    sandbox = _sandbox("clear", Budget(settings.open_seconds, settings.open_memory))
+    seconds = min(settings.open_seconds, _CLEARING_SECONDS)
+    sandbox = _sandbox("clear", Budget(seconds, settings.open_memory))
     _, payload = sandbox.call("clear", data, {})
     return payload
 

@@ -52,6 +52,8 @@ _SEGMENTS: tuple[tuple[int, bytes, Callable[[bytes], bytes]], ...] = (
 def cleared(data: bytes) -> bytes:
     """Return a JPEG with only what is allowed. Raises Withheld."""
     picture, index = _picture(data, 0)
+    if not index:
+        return picture
     copy = bytearray(picture)
     for start in sorted(index):
         if len(copy) <= start and data.startswith(SIGNATURE, start):

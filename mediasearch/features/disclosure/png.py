@@ -11,7 +11,7 @@ from mediasearch.features.disclosure import iptc, tiff, xmp
 from mediasearch.features.disclosure.allowed import PNG_CHUNKS, PNG_TEXTS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MOST_CHUNKS, _LONGEST_TEXT = 100_000, 4_000_000
+_MOST_CHUNKS, _LONGEST_TEXT = 100_000, 1_000_000
 _XMP = b"XML:com.adobe.xmp"
 _EXIF_PREFIX = b"Exif\0\0"
 

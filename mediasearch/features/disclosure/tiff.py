@@ -33,7 +33,7 @@ _PACKETS: dict[str, Callable[[bytes], bytes]] = {
     "photoshop": iptc.resources,
 }
 _INDEX_ENTRIES, _INDEX_ENTRY = 0xB002, 16
-_MOST_COPIES = 3
+_MOST_ENTRIES, _MOST_COPIES = 100_000, 3
 """Bytes copied for each byte there is: directories may share values, but a thousand may not share all pixels."""
 
 
@@ -133,7 +133,7 @@ class _Rebuilding:
         self._tables: dict[int, bytes] = {}
         self._pixels, self._values = list[Range](), list[Range]()
         self._dropped, self._rewritten = list[Range](), [(0, layout.header)]
-        self._left = _MOST_COPIES * len(data)
+        self._left, self._lines_left = _MOST_COPIES * len(data), _MOST_ENTRIES
 
     @property
     def order(self) -> str:
@@ -246,9 +246,9 @@ class _Rebuilding:
         most = (len(self._data) - start) // layout.entry_size
         count = min(self._number(at, layout.count), most)
         stop = start + count * layout.entry_size
-        self._left -= stop - at
-        if self._left < 0:
-            raise Withheld("The parts of this file lie across each other.")
+        self._lines_left -= count + 1
+        if self._lines_left < 0:
+            raise Withheld("This file has too many directories, or too large ones.")
         self._rewritten.append((at, stop))
         return list(self._lines(start, stop)), stop
 

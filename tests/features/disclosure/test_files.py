@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
 import random
 import re
 from functools import cache
 
 import pytest
+from PIL import Image
 
+from benchmarks.faults import mutations
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import files
 from tests.features.disclosure import judges, samples
@@ -112,3 +115,28 @@ def test_cleared__of_a_file_cut_short_is_withheld_or_says_nothing(name: str) -> 
         except Withheld:
             continue
         assert [secret for secret in samples.SECRETS if secret in left] == []
+
+
+def private_tags(data: bytes) -> set[int]:
+    """The tags that Pillow finds in a file and that nobody should; of one that it can't open, none."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            exif = image.getexif()
+            return {*exif.get_ifd(0x8825), *(exif.get_ifd(0x8769).keys() & {0xA430, 0xA431, 0xA435, 0xA420, 0x927C})}
+    except Exception:  # Pillow fails on damaged files in every way there is.
+        return set()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", range(4))
+def test_cleared__of_damaged_files_ends_in_one_of_two_ways(part: int) -> None:
+    data = {name: sample(name) for name in samples.FORMATS}
+    outcomes = set()
+    for number in range(200 * part, 200 * (part + 1)):
+        _, _, damaged = mutations.mutation(data, 7, number)
+        try:
+            assert private_tags(files.cleared(damaged)) == set(), number
+            outcomes.add("cleared")
+        except Withheld:
+            outcomes.add("withheld")
+    assert outcomes == {"cleared", "withheld"}
