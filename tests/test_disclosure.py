@@ -14,9 +14,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from benchmarks.faults import judges
+from benchmarks.faults import telltale as samples
 from mediasearch.models import Asset, Generation
 from tests.conftest import MakeAsset
-from tests.features.disclosure import judges, samples
+from tests.features.disclosure import needs_exiftool
 
 IndexAll = Callable[[], None]
 EACH = pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "avif", "heic", "gif"])
@@ -74,7 +76,7 @@ def test_ways_out__say_nothing_private(client: Client, indexed: Callable[[str], 
     assert b"xmp" not in thumbnail.body.lower()
 
 
-@judges.needs_exiftool
+@needs_exiftool
 @EACH
 def test_ways_out__exiftool_finds_nothing_private(client: Client, indexed: Callable[[str], Asset], name: str) -> None:
     asset = indexed(name)

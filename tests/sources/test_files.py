@@ -7,12 +7,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, Permission
 
 import mediasearch
+from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import FileMissing, StorageUnavailable, Withheld
 from mediasearch.features import opener
 from mediasearch.models import LIBRARY
 from mediasearch.sources import library, registry
 from tests.conftest import MakeAsset
-from tests.features.disclosure import samples
 
 pytestmark = pytest.mark.django_db
 JPEG = samples.jpeg()

@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
+from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import bmp
-from tests.features.disclosure import samples
 
 
 def saved(mode: str = "RGB") -> bytes:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import boxes
-from tests.features.disclosure import samples
 
 PIXELS = b"PIXELS-PIXELS"
 

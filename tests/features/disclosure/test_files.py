@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-import io
 import random
 import re
 from functools import cache
 
 import pytest
-from PIL import Image
 
-from benchmarks.faults import mutations
+from benchmarks.faults import judges, mutations
+from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import files
-from tests.features.disclosure import judges, samples
+from tests.features.disclosure import needs_exiftool
 
 EACH = pytest.mark.parametrize("name", sorted(samples.FORMATS))
 
@@ -55,7 +54,7 @@ def test_cleared__keeps_who_made_it(name: str) -> None:
         assert name == "png-magick" or word.encode() in copy(name)
 
 
-@judges.needs_exiftool
+@needs_exiftool
 @EACH
 def test_exiftool__finds_nothing_private(name: str) -> None:
     assert judges.private(sample(name)), "It would find it."
@@ -64,7 +63,7 @@ def test_exiftool__finds_nothing_private(name: str) -> None:
     assert [secret for secret in samples.SECRETS[:-2] if secret.decode() in found] == []
 
 
-@judges.needs_exiftool
+@needs_exiftool
 @EACH
 def test_exiftool__finds_who_made_it_and_on_which_terms(name: str) -> None:
     found = judges.said(copy(name))
@@ -117,16 +116,6 @@ def test_cleared__of_a_file_cut_short_is_withheld_or_says_nothing(name: str) -> 
         assert [secret for secret in samples.SECRETS if secret in left] == []
 
 
-def private_tags(data: bytes) -> set[int]:
-    """The tags that Pillow finds in a file and that nobody should; of one that it can't open, none."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            exif = image.getexif()
-            return {*exif.get_ifd(0x8825), *(exif.get_ifd(0x8769).keys() & {0xA430, 0xA431, 0xA435, 0xA420, 0x927C})}
-    except Exception:  # Pillow fails on damaged files in every way there is.
-        return set()
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(4))
 def test_cleared__of_damaged_files_ends_in_one_of_two_ways(part: int) -> None:
@@ -135,7 +124,7 @@ def test_cleared__of_damaged_files_ends_in_one_of_two_ways(part: int) -> None:
     for number in range(200 * part, 200 * (part + 1)):
         _, _, damaged = mutations.mutation(data, 7, number)
         try:
-            assert private_tags(files.cleared(damaged)) == set(), number
+            assert judges.private_tags(files.cleared(damaged)) == set(), number
             outcomes.add("cleared")
         except Withheld:
             outcomes.add("withheld")

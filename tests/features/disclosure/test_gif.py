@@ -5,9 +5,10 @@ import io
 import pytest
 from PIL import Image
 
+from benchmarks.faults import judges
+from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import gif
-from tests.features.disclosure import judges, samples
 
 
 def animation() -> bytes:

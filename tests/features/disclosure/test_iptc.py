@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from benchmarks.faults import telltale as samples
 from mediasearch.features.disclosure import iptc
-from tests.features.disclosure import samples
 
 
 def record(number: int, dataset: int, value: bytes) -> bytes:

@@ -5,10 +5,11 @@ import io
 import pytest
 from PIL import Image
 
+from benchmarks.faults import judges
+from benchmarks.faults import telltale as samples
+from benchmarks.faults.telltale import segment, with_segments
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import jpeg
-from tests.features.disclosure import judges, samples
-from tests.features.disclosure.samples import segment, with_segments
 
 
 def plain() -> bytes:

@@ -6,10 +6,10 @@ import zlib
 import pytest
 from PIL import Image
 
+from benchmarks.faults import telltale as samples
+from benchmarks.faults.telltale import chunk, with_chunks
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import png
-from tests.features.disclosure import samples
-from tests.features.disclosure.samples import chunk, with_chunks
 
 
 def plain(**options: object) -> bytes:

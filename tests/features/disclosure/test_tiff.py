@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image
 
+from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import tiff
-from tests.features.disclosure import samples
 
 Line = tuple[int, int, int, int]
 """Tag, type, count, and the value or where it is."""

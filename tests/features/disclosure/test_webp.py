@@ -5,9 +5,9 @@ import io
 import pytest
 from PIL import Image
 
+from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import webp
-from tests.features.disclosure import samples
 
 
 def saved(**options: object) -> bytes:

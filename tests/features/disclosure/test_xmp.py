@@ -4,8 +4,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.faults import telltale as samples
 from mediasearch.features.disclosure import xmp
-from tests.features.disclosure import samples
 
 DC, GPS = 'xmlns:dc="http://purl.org/dc/elements/1.1/"', 'xmlns:exif="http://ns.adobe.com/exif/1.0/"'
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
