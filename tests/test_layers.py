@@ -118,5 +118,13 @@ def test_imports__the_core_below_knows_no_django(name: str) -> None:
     assert not found & {"django", "torch", "celery"}
 
 
+@pytest.mark.parametrize(
+    "path", sorted(p for p in modules() if RANK[layer(name_of(p))] == len(LAYERS) - 1), ids=name_of
+)
+def test_files__leave_through_one_function(path: Path) -> None:
+    """A shell that sends an asset's file takes it from `open_original`; thumbnails hold pixels only."""
+    assert not re.search(r"source_of\(.*?\)\.open\(|\bfiles\.read\(|\.file\.(open|read|url|chunks)\b", path.read_text())
+
+
 def test_imports__the_test_sees_imports() -> None:
     assert "mediasearch.models" in set(imported(ROOT / "search" / "engine.py"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from django.db import DatabaseError, InterfaceError
@@ -55,7 +55,9 @@ def open_original(asset: Asset, user: AbstractBaseUser | AnonymousUser | None) -
         with _storage_errors():
             return source.open(asset)
     cleared = opener.cleared(read(asset))
-    copy = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (who asked for it closes it)
-    copy.write(cleared)
-    copy.seek(0)
+    with _storage_errors(), ExitStack() as undoing:  # A full disk is the storage's trouble, too.
+        copy = undoing.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
+        copy.write(cleared)
+        copy.seek(0)
+        undoing.pop_all()
     return cast(BinaryIO, copy)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import tempfile
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from benchmarks.faults import telltale as samples
 from mediasearch.exceptions import FileMissing, StorageUnavailable, Withheld
 from mediasearch.features import opener
 from mediasearch.models import LIBRARY
-from mediasearch.sources import library, registry
+from mediasearch.sources import files, library, registry
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +78,17 @@ def test_open_original__storages_fail_in_two_ways(
     monkeypatch.setattr(registry._sources[LIBRARY], "open", fail)
     with pytest.raises(StorageUnavailable):
         mediasearch.open_original(asset, somebody)
+
+
+def test_open_original__on_a_full_disk(make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    asset = make_asset(JPEG, "a.jpg")
+    monkeypatch.setattr(files.tempfile, "SpooledTemporaryFile", Full)
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        mediasearch.open_original(asset, None)
 
 
 def test_open_original__does_not_wait_for_a_picture_that_is_decoded(make_asset: MakeAsset) -> None:
