@@ -1,9 +1,10 @@
 """`python -m benchmarks.faults.disclosure [--short]`: what leaves the site with a file, by every way.
 
-A picture of each format, which says where it was taken, with which device and whose that is, goes into the library and
-is fetched back by a visitor, by an editor, and by one who is permitted to have it untouched. Pillow, the bytes
-themselves, and exiftool where it is installed are the judges. Then files are damaged and cleared, as many as asked for,
-and large ones are downloaded, to say how long that takes.
+A picture of each format, which says where it was taken, with which device and whose
+that is, goes into the library and is fetched back by a visitor, by an editor, and by
+one who is permitted to have it untouched. Pillow, the bytes themselves, and exiftool
+where it is installed are the judges. Then files are damaged and cleared, as many as
+asked for, and large ones are downloaded, to say how long that takes.
 """
 
 from __future__ import annotations

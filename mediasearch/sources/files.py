@@ -43,12 +43,13 @@ def _storage_errors() -> Iterator[None]:
 def open_original(asset: Asset, user: AbstractBaseUser | AnonymousUser | None) -> BinaryIO:
     """Return the file of an asset as a user may have it, opened for reading at its start; None is a visitor.
 
-    All that sends a file to somebody calls this. Who may have it untouched gets it as it was uploaded; all others get
-    it with only that metadata which `features.disclosure.allowed` names, and the same pixels bit for bit. Whether the
+    All that sends a file to somebody calls this. Who may have it untouched gets it as
+    it was uploaded; all others get it with only that metadata which
+    `features.disclosure.allowed` names, and the same pixels bit for bit. Whether the
     user may see the asset at all is asked before.
 
-    Raises FileMissing, StorageUnavailable; of files that can't be cleared, a subclass of Refused or of Troublesome, or
-    Withheld; SandboxUnavailable.
+    Raises FileMissing, StorageUnavailable; of files that can't be cleared, a subclass
+    of Refused or of Troublesome, or Withheld; SandboxUnavailable.
     """
     source = registry.source_of(asset)
     if source.sends_untouched(asset, user):

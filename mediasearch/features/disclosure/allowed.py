@@ -1,9 +1,11 @@
 """All that may leave with a file. What is not named here is taken out.
 
-It stays: what shows the picture right (orientation, colours, size), who made it and on which terms it may be used, what
-people wrote about it, when and with which exposure, lens and model of camera it was taken. City, region and country
-stay where an editor wrote them. Coordinates, street or building, serial numbers, unique identifiers, the camera's
-owner, names of faces, the editing history, maker notes and previews, which may show what was cut off, do not.
+It stays: what shows the picture right (orientation, colours, size), who made it and on
+which terms it may be used, what people wrote about it, when and with which exposure,
+lens and model of camera it was taken. City, region and country stay where an editor
+wrote them. Coordinates, street or building, serial numbers, unique identifiers, the
+camera's owner, names of faces, the editing history, maker notes and previews, which may
+show what was cut off, do not.
 """
 
 from __future__ import annotations

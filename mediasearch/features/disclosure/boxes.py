@@ -1,7 +1,8 @@
 """HEIC and AVIF files: boxes, and items that lie in some of them.
 
-Boxes that are taken out become free space, so that nothing moves; at the end of the file they are cut off. The bytes of
-items are copied one by one, so that what belongs to no allowed item is zero.
+Boxes that are taken out become free space, so that nothing moves; at the end of the
+file they are cut off. The bytes of items are copied one by one, so that what belongs to
+no allowed item is zero.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import items, ranges
+from mediasearch.features.disclosure.allowance import Allowance
 from mediasearch.features.disclosure.allowed import INDEX_BOXES, MOVIE_BOXES, PROPERTIES, TRACKS
 from mediasearch.features.disclosure.ranges import Range
 
@@ -63,7 +65,7 @@ class _Rebuilding:
         self._data, self._copy = data, bytearray(len(data))
         self._outer = list(boxes(data, 0, len(data)))
         self._indices = list[Box]()
-        self._end = 0
+        self._end, self._allowance = 0, Allowance()
 
     def finished(self) -> bytes:
         """Return the copy, without the free space at its end. Raises Withheld."""
@@ -131,8 +133,8 @@ class _Rebuilding:
         placed = [item for meta in self._indices for item in self._index(meta)]
         pixels = [extent for kind, extents in placed if items.is_picture(kind) for extent in extents]
         others = [extent for kind, extents in placed if not items.is_picture(kind) for extent in extents]
-        if sum(stop - start for start, stop in pixels) > _MOST_COPIES * len(self._data):
-            raise Withheld("The pictures of this file lie across each other.")
+        if sum(stop - start for start, stop in pixels + others) > _MOST_COPIES * len(self._data):
+            raise Withheld("The items of this file lie across each other.")
         ranges.hold_apart(pixels, others)
         for extent in pixels:
             self._put(extent)
@@ -157,7 +159,7 @@ class _Rebuilding:
 
     def _metadata(self, kind: bytes, extents: list[Range]) -> None:
         clear = items.CLEARED.get(kind)
-        if clear is None:
+        if clear is None or not self._allowance.take():
             return
         left = clear(b"".join(self._data[start:stop] for start, stop in extents))
         for start, stop in extents:

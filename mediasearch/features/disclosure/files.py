@@ -27,7 +27,8 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], bytes]], ...] =
 def cleared(data: bytes) -> bytes:
     """Return a picture's file with only what `allowed` names; its pixels are not decoded, and stay bit for bit.
 
-    Raises Withheld where that can't be said of the file: of an unknown format, or damaged.
+    Raises Withheld where that can't be said of the file: of an unknown format, or
+    damaged.
     """
     clear = next((clear for is_format, clear in _FORMATS if is_format(data)), None)
     if clear is None:

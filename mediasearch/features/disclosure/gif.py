@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import xmp
+from mediasearch.features.disclosure.allowance import Allowance
 from mediasearch.features.disclosure.allowed import GIF_APPLICATIONS
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
@@ -27,6 +28,7 @@ def cleared(data: bytes) -> bytes:
 
 
 def _parts(data: bytes, at: int) -> Iterator[bytes]:
+    allowance = Allowance()
     for _ in range(_MOST_PARTS):
         kind = data[at] if at < len(data) else _END  # Some have no end; all of it has been looked at.
         if kind == _END:
@@ -37,7 +39,8 @@ def _parts(data: bytes, at: int) -> Iterator[bytes]:
             yield data[at:stop]
         elif kind == _EXTENSION and data[at + 3 : at + _APPLICATION_HEAD] == _XMP:
             stop = data.index(_XMP_TAIL, at) + len(_XMP_TAIL)
-            if left := xmp.cleared(data[at + _APPLICATION_HEAD : stop - len(_XMP_TAIL)]):
+            packet = data[at + _APPLICATION_HEAD : stop - len(_XMP_TAIL)]
+            if allowance.take() and (left := xmp.cleared(packet)):
                 yield data[at : at + _APPLICATION_HEAD] + left + _XMP_TAIL
         elif kind == _EXTENSION:
             stop = _blocks(data, at + 2)

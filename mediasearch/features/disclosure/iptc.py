@@ -36,7 +36,8 @@ def _allowed(records: bytes) -> Iterator[bytes]:
 def resources(block: bytes) -> bytes:
     """Return the resources that are allowed, filled to the same length; b"" where none is left.
 
-    A resource of zeros fills it, for readers trip over zeros within IPTC's records and between resources.
+    A resource of zeros fills it, for readers trip over zeros within IPTC's records and
+    between resources.
     """
     left = b"".join(_resources(block))
     spare = len(block) - len(left) - _HEAD

@@ -1,7 +1,7 @@
 """JPEG files: segments, and the further pictures that a multi-picture index names.
 
-What is taken out of a segment becomes zeros, so that nothing moves. What follows the last picture is cut off: phones
-append films and notes there.
+What is taken out of a segment becomes zeros, so that nothing moves. What follows the
+last picture is cut off: phones append films and notes there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import iptc, tiff, xmp
+from mediasearch.features.disclosure.allowance import Allowance
 
 SIGNATURE = b"\xff\xd8\xff"
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
@@ -51,25 +52,26 @@ _SEGMENTS: tuple[tuple[int, bytes, Callable[[bytes], bytes]], ...] = (
 
 def cleared(data: bytes) -> bytes:
     """Return a JPEG with only what is allowed. Raises Withheld."""
-    picture, index = _picture(data, 0)
+    allowance = Allowance()
+    picture, index = _picture(data, 0, allowance)
     if not index:
         return picture
     copy = bytearray(picture)
     for start in sorted(index):
         if len(copy) <= start and data.startswith(SIGNATURE, start):
-            copy += bytes(start - len(copy)) + _picture(data, start)[0]
+            copy += bytes(start - len(copy)) + _picture(data, start, allowance)[0]
     return bytes(copy)
 
 
 def strip(data: bytes) -> bytes:
     """Return a JPEG that is a strip of another file, of the same length. Raises Withheld."""
-    return _picture(data, 0)[0].ljust(len(data), b"\0")
+    return _picture(data, 0, Allowance())[0].ljust(len(data), b"\0")
 
 
-def _picture(data: bytes, start: int) -> tuple[bytes, list[int]]:
+def _picture(data: bytes, start: int, allowance: Allowance) -> tuple[bytes, list[int]]:
     """Return one picture from its start to its end, and where in the file others are."""
     parts, index = list[bytes](), list[int]()
-    for at, part in _parts(data, start):
+    for at, part in _parts(data, start, allowance):
         parts.append(part)
         if part.startswith(_INDEX, 4):
             head = 4 + len(_INDEX)
@@ -77,7 +79,7 @@ def _picture(data: bytes, start: int) -> tuple[bytes, list[int]]:
     return b"".join(parts), index
 
 
-def _parts(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+def _parts(data: bytes, start: int, allowance: Allowance) -> Iterator[tuple[int, bytes]]:
     """Yield each segment with where it begins, cleared; between them stand fill bytes."""
     at, marker = start, _MARKER
     for _ in range(_MOST_SEGMENTS):
@@ -93,18 +95,19 @@ def _parts(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
             raise Withheld(f"This JPEG has a segment of an unknown kind (FF{code:02X}).")
         if stop > len(data):
             raise Withheld("This JPEG is cut short.")
-        yield at, _segment(code, data[at:stop]) if code in _OTHERS else data[at:stop]
+        yield at, _segment(code, data[at:stop], allowance) if code in _OTHERS else data[at:stop]
         if code == _END:
             return
         at, marker = stop, _AFTER_SCAN if code == _SCAN else _MARKER
     raise Withheld("This JPEG has too many segments.")
 
 
-def _segment(code: int, segment: bytes) -> bytes:
+def _segment(code: int, segment: bytes, allowance: Allowance) -> bytes:
     """Return an application's segment with only what is allowed, of the same length."""
     for marker, signature, clear in _SEGMENTS:
         if code == marker and segment.startswith(signature, 4):
             head = 4 + len(signature)
-            if left := clear(segment[head:]):
+            may_read = clear is _untouched or allowance.take()
+            if may_read and (left := clear(segment[head:])):
                 return segment[:head] + left
     return segment[:4].ljust(len(segment), b"\0")

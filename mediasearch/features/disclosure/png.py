@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import iptc, tiff, xmp
+from mediasearch.features.disclosure.allowance import Allowance
 from mediasearch.features.disclosure.allowed import PNG_CHUNKS, PNG_TEXTS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -22,7 +23,7 @@ def cleared(data: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
-    at = len(SIGNATURE)
+    at, allowance = len(SIGNATURE), Allowance()
     for _ in range(_MOST_CHUNKS):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         stop = at + 12 + length
@@ -31,7 +32,7 @@ def _chunks(data: bytes) -> Iterator[bytes]:
         if kind in PNG_CHUNKS:
             yield data[at:stop]
         elif clear := _METADATA.get(kind):
-            if left := clear(data[at + 8 : stop - 4]):
+            if allowance.take() and (left := clear(data[at + 8 : stop - 4])):
                 yield _chunk(kind, left)
         elif not kind[0] & 0x20:
             raise Withheld(f"This PNG needs a chunk of an unknown kind ({kind!r}).")

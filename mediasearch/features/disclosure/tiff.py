@@ -1,7 +1,8 @@
 """TIFF files, and what has their structure: EXIF blocks and the index of a multi-picture JPEG.
 
-The structure is built anew, at the same offsets and of the same length, from what `allowed.DIRECTORIES` names. All that
-nothing allowed points to is zero by construction: maker notes, directories of GPS data and of previews, gaps.
+The structure is built anew, at the same offsets and of the same length, from what
+`allowed.DIRECTORIES` names. All that nothing allowed points to is zero by construction:
+maker notes, directories of GPS data and of previews, gaps.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from PIL.ExifTags import Base
 
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import iptc, ranges, xmp
+from mediasearch.features.disclosure.allowance import Allowance
 from mediasearch.features.disclosure.allowed import DIRECTORIES, Directory
 from mediasearch.features.disclosure.ranges import Range
 
@@ -33,8 +35,11 @@ _PACKETS: dict[str, Callable[[bytes], bytes]] = {
     "photoshop": iptc.resources,
 }
 _INDEX_ENTRIES, _INDEX_ENTRY = 0xB002, 16
-_MOST_ENTRIES, _MOST_COPIES = 100_000, 3
-"""Bytes copied for each byte there is: directories may share values, but a thousand may not share all pixels."""
+_MOST_ENTRIES, _MOST_NUMBERS, _MOST_COPIES = 50_000, 1_000_000, 3
+"""Entries of all directories, numbers of one entry, and bytes copied for each byte there is.
+
+Directories may share values, but a thousand may not share all pixels.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,7 @@ class _Rebuilding:
         self._pixels, self._values = list[Range](), list[Range]()
         self._dropped, self._rewritten = list[Range](), [(0, layout.header)]
         self._left, self._lines_left = _MOST_COPIES * len(data), _MOST_ENTRIES
+        self._allowance = Allowance()
 
     @property
     def order(self) -> str:
@@ -155,7 +161,8 @@ class _Rebuilding:
     def finished(self) -> bytes:
         """Return the copy. Raises Withheld where what is kept and what goes share bytes.
 
-        Directories are written last: a value that lies across one must not bring back what was taken out of it.
+        Directories are written last: a value that lies across one must not bring back
+        what was taken out of it.
         """
         ranges.hold_apart(self._pixels + self._values, self._dropped)
         ranges.hold_apart(self._pixels, self._rewritten)
@@ -195,7 +202,8 @@ class _Rebuilding:
         if entry.tag in policy.children:
             is_kept = self._children(entry, policy.children[entry.tag])
         elif entry.tag in policy.packets:
-            value = _PACKETS[policy.packets[entry.tag]](value) if is_apart else b""
+            may_read = is_apart and self._allowance.take()
+            value = _PACKETS[policy.packets[entry.tag]](value) if may_read else b""
             is_kept = bool(value)
         else:
             is_kept = entry.tag in policy.values
@@ -267,6 +275,8 @@ class _Rebuilding:
     def _numbers(self, entry: _Entry) -> list[int]:
         if entry.kind not in _INTEGERS:
             return []
+        if entry.count > _MOST_NUMBERS:
+            raise Withheld("This file has too many strips or tiles.")
         form = f"{self._layout.order}{entry.count}{_INTEGERS[entry.kind]}"
         return list(struct.unpack_from(form, self._data, entry.start))
 

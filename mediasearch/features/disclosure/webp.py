@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 from mediasearch.exceptions import Withheld
 from mediasearch.features.disclosure import tiff, xmp
+from mediasearch.features.disclosure.allowance import Allowance
 from mediasearch.features.disclosure.allowed import WEBP_CHUNKS
 
-_HEAD, _FRAME_HEAD = 12, 16
+_HEAD = 12
+_FRAME, _FRAME_HEAD = b"ANMF", 16
 _MOST_CHUNKS = 100_000
 _HAS_EXIF, _HAS_XMP = 0x08, 0x04
 """Bits of the first byte of VP8X."""
@@ -24,7 +26,7 @@ def cleared(data: bytes) -> bytes:
     stop = 8 + int.from_bytes(data[4:8], "little")
     if stop > len(data):
         raise Withheld("This WebP is cut short.")
-    chunks = list(_chunks(data, _HEAD, stop))
+    chunks = list(_chunks(data, _HEAD, stop, Allowance()))
     kinds = {chunk[:4] for chunk in chunks}
     body = b"".join(_flagged(chunk, kinds) for chunk in chunks)
     return b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body
@@ -39,7 +41,7 @@ def _flagged(chunk: bytes, kinds: set[bytes]) -> bytes:
     return chunk[:8] + bytes([flags]) + chunk[9:]
 
 
-def _chunks(data: bytes, at: int, stop: int) -> Iterator[bytes]:
+def _chunks(data: bytes, at: int, stop: int, allowance: Allowance) -> Iterator[bytes]:
     for _ in range(_MOST_CHUNKS):
         if at + 8 > stop:
             return
@@ -49,7 +51,11 @@ def _chunks(data: bytes, at: int, stop: int) -> Iterator[bytes]:
             raise Withheld("This WebP is cut short.")
         if kind in WEBP_CHUNKS:
             yield _chunk(kind, data[at + 8 : end])
-        elif (clear := _METADATA.get(kind)) and (left := clear(data[at + 8 : end])):
+        elif kind == _FRAME:
+            frame = data[at + 8 : end]
+            inner = _chunks(frame, _FRAME_HEAD, len(frame), allowance)
+            yield _chunk(kind, frame[:_FRAME_HEAD] + b"".join(inner))
+        elif (clear := _METADATA.get(kind)) and allowance.take() and (left := clear(data[at + 8 : end])):
             yield _chunk(kind, left)
         at = end + length % 2
     raise Withheld("This WebP has too many chunks.")
@@ -63,9 +69,5 @@ def _exif(content: bytes) -> bytes:
     return tiff.exif(content.removeprefix(_EXIF_PREFIX))
 
 
-def _frame(content: bytes) -> bytes:
-    return content[:_FRAME_HEAD] + b"".join(_chunks(content, _FRAME_HEAD, len(content)))
-
-
-_METADATA: dict[bytes, Callable[[bytes], bytes]] = {b"EXIF": _exif, b"XMP ": xmp.cleared, b"ANMF": _frame}
+_METADATA: dict[bytes, Callable[[bytes], bytes]] = {b"EXIF": _exif, b"XMP ": xmp.cleared}
 """What clears a chunk's content; nothing is left where the chunk is to go."""

@@ -21,9 +21,8 @@ _RDF_ELEMENTS = frozenset(f"{_RDF}{name}" for name in ("Alt", "Bag", "Seq", "li"
 _BEGIN, _END = b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>', b'<?xpacket end="r"?>'
 EMPTY = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 """A packet that says nothing."""
-_LONGEST = 4_000_000
-"""Bytes of a packet that are read; the largest are full of previews and histories."""
-_DEEPEST = 20
+_LONGEST, _MOST_ELEMENTS, _DEEPEST = 2_000_000, 10_000, 20
+"""Bytes and elements of a packet that are read, and how deep these nest. The largest hold histories."""
 
 for _prefix, _uri in (
     ("rdf", _RDF[1:-1]),
@@ -61,6 +60,8 @@ def _properties(packet: bytes) -> bytes | None:
     if len(packet) > _LONGEST:
         return None
     root = fromstring(packet.rstrip(b"\0 \t\r\n"), forbid_dtd=True)
+    if sum(1 for _ in root.iter()) > _MOST_ELEMENTS:
+        return None
     rdf = root if root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF")
     if rdf is None:
         return None

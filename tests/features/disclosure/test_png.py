@@ -71,6 +71,11 @@ def test_cleared__of_an_unknown_chunk_that_the_pixels_need_is_withheld() -> None
         png.cleared(with_chunks(plain(), chunk(b"NEEd", b"")))
 
 
+def test_cleared__reads_only_so_many_texts() -> None:
+    text = chunk(b"tEXt", b"Author\0Ann")
+    assert png.cleared(with_chunks(plain(), text * 60)) == with_chunks(plain(), text * 40)
+
+
 def test_cleared__is_bounded() -> None:
     with pytest.raises(Withheld, match="too many"):
         png.cleared(with_chunks(plain(), chunk(b"prVt", b"") * 100_001))

@@ -57,10 +57,11 @@ def test_cleared__leaves_out_typed_nodes_and_text_between() -> None:
         packet(CREATOR, before='<!DOCTYPE a [<!ENTITY e "x">]>'),
         packet(CREATOR.replace("Ann", "&e;"), before="<!DOCTYPE a SYSTEM 'file:///etc/passwd'>"),
         packet(CREATOR)[:-70], packet("<dc:creator>" * 900 + "</dc:creator>" * 900), packet(CREATOR + " " * 5_000_000),
+        packet("<dc:creator/>" * 10_001),
     ],
     ids=[
         "empty", "no XML", "zeros", "nothing said", "only a place", "no RDF", "entities", "outside", "cut", "deep",
-        "long",
+        "long", "many",
     ],
 )  # fmt: skip
 def test_cleared__leaves_nothing_of_what_can_not_be_read(data: bytes) -> None:
