@@ -179,9 +179,9 @@ class _Rebuilding:
             if stop == 0:
                 break
             following = self._number(stop, self._layout.offset) if policy.is_chained else 0
-            readable = following and self._entries(following)[1]
+            following = following if self._has_directory(following) else 0
             self._tables[at] = b""  # So that a directory that names itself ends here.
-            self._tables[at] = self._table(at, stop, entries, policy, following if readable else 0)
+            self._tables[at] = self._table(at, stop, entries, policy, following)
             at = following
         return first in self._tables
 
@@ -190,10 +190,14 @@ class _Rebuilding:
         layout = self._layout
         if policy.has_pixels:
             self._keep_pixels(entries)
-        kept = {entry.tag: entry.raw for entry in entries if self._keeps(entry, policy)}
+        kept = dict[int, bytes]()
+        for entry in entries:
+            if self._keeps(entry, policy):
+                kept.setdefault(entry.tag, entry.raw)
         table = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept.values())
         table += struct.pack(layout.order + layout.offset, following)
-        return table.ljust(min(stop + layout.inline, len(self._data)) - at, b"\0")
+        length = min(stop + layout.inline, len(self._data)) - at  # Some end without the last number.
+        return table.ljust(length, b"\0")[:length]
 
     def _keeps(self, entry: _Entry, policy: Directory) -> bool:
         """Copy the value of an entry, and return whether it was allowed and could be read."""
@@ -249,7 +253,7 @@ class _Rebuilding:
     def _entries(self, at: int) -> tuple[list[_Entry], int]:
         """Return the readable entries of a directory, and where they end; 0 where there is no directory."""
         layout, start = self._layout, at + struct.calcsize(self._layout.count)
-        if at < layout.header or start > len(self._data):
+        if not self._has_directory(at):
             return [], 0
         most = (len(self._data) - start) // layout.entry_size
         count = min(self._number(at, layout.count), most)
@@ -259,6 +263,10 @@ class _Rebuilding:
             raise Withheld("This file has too many directories, or too large ones.")
         self._rewritten.append((at, stop))
         return list(self._lines(start, stop)), stop
+
+    def _has_directory(self, at: int) -> bool:
+        """Return whether a directory may begin there."""
+        return self._layout.header <= at <= len(self._data) - struct.calcsize(self._layout.count)
 
     def _lines(self, start: int, stop: int) -> Iterator[_Entry]:
         layout = self._layout

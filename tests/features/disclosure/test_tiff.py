@@ -64,6 +64,17 @@ def test_exif__of_parts_across_each_other_keeps_the_orientation() -> None:
     assert left[50:] == bytes(11)
 
 
+@pytest.mark.parametrize("missing", range(5))
+def test_exif__without_its_last_number_keeps_its_length(missing: int) -> None:
+    whole = structure(ORIENTATION, (0x128, 3, 1, 2))
+    block = whole[: len(whole) - missing]
+    assert tiff.exif(block) == block
+
+
+def test_exif__of_two_entries_with_a_tag_keeps_the_first() -> None:
+    assert dict(read(tiff.exif(structure(ORIENTATION, (0x112, 3, 1, 3))))) == {0x112: 6}
+
+
 def test_exif__leaves_nothing_of_a_directory_that_goes() -> None:
     gps = directory([(1, 2, 2, ord("N")), (2, 1, 4, 52)])
     left = tiff.exif(structure(ORIENTATION, (0x13B, 2, len(gps), 50), (0x8825, 4, 1, 50), after=gps))
