@@ -17,7 +17,8 @@ _EMBEDDED = b"DEBM"
 
 def cleared(data: bytes) -> bytes:
     """Return a BMP with only what shows the picture. Raises Withheld."""
-    start, header = struct.unpack_from("<II", data, 10)
+    named, header = struct.unpack_from("<II", data, 10)
+    start = max(named, _FILE_HEADER + header + _palette(data, header))  # As Pillow does, where it is named wrong.
     stop = start + _length(data, header)
     if start > _LONGEST_HEAD or not stop <= len(data):
         raise Withheld("This BMP does not say where its pixels are, or is cut short.")
@@ -36,6 +37,16 @@ def _length(data: bytes, header: int) -> int:
     if kind not in _BY_ROWS:
         raise Withheld("This BMP does not say how long its pixels are.")
     return int(abs(height) * ((abs(width) * bits + 31) // 32 * 4))
+
+
+def _palette(data: bytes, header: int) -> int:
+    """Return the bytes of the table of colours."""
+    bits = int(struct.unpack_from("<H", data, 24 if header == _OLD_HEADER else 28)[0])
+    if bits > 8:
+        return 0
+    if header == _OLD_HEADER:
+        return 3 << bits
+    return 4 * (int(struct.unpack_from("<I", data, 46)[0]) or 1 << bits)
 
 
 def _profile(data: bytes, header: int, stop: int) -> bytes:

@@ -21,6 +21,12 @@ def test_cleared__ends_with_the_pixels(mode: str) -> None:
     assert bmp.cleared(saved(mode) + b"52 N") == saved(mode)
 
 
+def test_cleared__ends_with_the_pixels_where_their_start_is_named_wrong() -> None:
+    data = bytearray(saved("P"))
+    struct.pack_into("<I", data, 10, 54)
+    assert bmp.cleared(bytes(data)) == bytes(data)
+
+
 def test_cleared__keeps_a_profile() -> None:
     """A header of the fifth version, and the profile after the pixels and something else."""
     pixels = bytes(4 * 10)
