@@ -29,6 +29,7 @@ __all__ = [
     "adescribe",
     "asearch",
     "describe",
+    "open_original",
     "register",
     "reindex",
     "retry",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from mediasearch.search.query import Part
     from mediasearch.search.results import Hit, Results
     from mediasearch.sources.base import Source, Texts
+    from mediasearch.sources.files import open_original
     from mediasearch.sources.registry import register
 
 # Loaded when first asked for: importing this package must need neither Django's settings nor its models.
@@ -63,6 +65,7 @@ _HOMES = {
     "adescribe": "mediasearch.search.describe",
     "asearch": "mediasearch.search.engine",
     "describe": "mediasearch.search.describe",
+    "open_original": "mediasearch.sources.files",
     "register": "mediasearch.sources.registry",
     "reindex": "mediasearch.indexing.ledger",
     "retry": "mediasearch.indexing.ledger",

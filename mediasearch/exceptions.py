@@ -12,6 +12,7 @@ MediaSearchError
         EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable, DatabaseFull
         StorageUnavailable  some files can't be read
             ThumbnailsUnavailable  thumbnails can't be written
+    Withheld                a file whose metadata can't be cleared: sent only to users who may have all of it
     WrittenByWorkers        a site's code would change a column that only workers write
     NotReady                a generation that searches can't use yet
     CalibrationTaken        another process is calibrating this generation
@@ -118,6 +119,10 @@ class DatabaseFull(Unavailable):
 
 class SandboxUnavailable(Unavailable):
     """The process that opens files could not be started."""
+
+
+class Withheld(MediaSearchError):
+    """What this file says about places, devices and owners can't be taken out of it, so it is not sent."""
 
 
 class WrittenByWorkers(MediaSearchError):

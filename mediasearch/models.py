@@ -132,6 +132,8 @@ class Asset(SharedRow):
     class Meta:
         verbose_name, verbose_name_plural = _("image"), _("images")
         ordering = ["-created_at", "-id"]
+        #: Django stores these names in the database and does not translate them.
+        permissions = [("download_untouched", "Can download files with all their metadata: place, device, owner")]
         constraints = [
             # Without conditions, which Django's upserts can't name; where there is no id, there is no conflict.
             models.UniqueConstraint(fields=["source", "object_id"], name="mediasearch_asset_by_id"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import mimetypes
 from typing import Any
 
@@ -17,8 +18,16 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from mediasearch import asking, paging
 from mediasearch.asking import SearchForm
-from mediasearch.exceptions import PictureRefused, QueryError
+from mediasearch.exceptions import (
+    FileMissing,
+    MediaSearchError,
+    PictureRefused,
+    QueryError,
+    Troublesome,
+    Unavailable,
+)
 from mediasearch.features import backends
+from mediasearch.features.disclosure import allowed as disclosed
 from mediasearch.features.images import MIME_TYPES
 from mediasearch.forms import sentence
 from mediasearch.models import Asset, Embedding, Generation, storage
@@ -26,9 +35,13 @@ from mediasearch.paging import Page
 from mediasearch.querysets import AssetQuerySet
 from mediasearch.search import engine
 from mediasearch.search.results import Outcome
+from mediasearch.sources.files import open_original
 from mediasearch.sources.registry import source_of, visible_to
 
+logger = logging.getLogger(__name__)
+
 SHOWN_BY_BROWSERS = {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"}
+_UNCACHED = {"Cache-Control": "no-store"}
 _A_YEAR = 31_536_000
 _MOST_CATEGORIES = 200
 _LONGEST_PK = 18
@@ -103,16 +116,27 @@ def thumbnail(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @require_safe
 def original(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Send the file as it was uploaded; what is not surely a picture is only ever downloaded."""
-    found = _visible(request, pk)
+    """Send the file, to most without what it says of places and devices: see `open_original`.
+
+    What is not surely a picture is only ever downloaded. A copy that only some may have is in no cache but their own.
+    """
+    found, user = _visible(request, pk), _user(request)
     is_picture = found.mime_type in MIME_TYPES.values()
-    headers = _headers(request, found, f"{found.file_version} {found.content_hash}")
+    untouched = source_of(found).sends_untouched(found, user)
+    extent = "untouched" if untouched else f"cleared {disclosed.VERSION}"
+    headers = _headers(request, found, f"{found.file_version} {found.content_hash} {extent}")
+    if untouched:
+        headers["Cache-Control"] = "private, no-cache"
     if known := _known(request, headers):
         return known
     try:
-        stream = source_of(found).open(found)
-    except OSError as error:
-        return _unreadable(error)
+        stream = open_original(found, user)
+    except FileMissing:
+        raise Http404("The storage has no such file.") from None
+    except (Unavailable, Troublesome):
+        return _later()
+    except MediaSearchError as error:
+        return _withheld(error)
     return FileResponse(
         stream,
         content_type=found.mime_type if is_picture else "application/octet-stream",
@@ -205,7 +229,21 @@ def _known(request: HttpRequest, headers: dict[str, str]) -> HttpResponseBase | 
 def _unreadable(error: OSError) -> HttpResponse:
     if isinstance(error, FileNotFoundError):
         raise Http404("The storage has no such file.")
-    return HttpResponse(status=503, headers={"Retry-After": "30", "Cache-Control": "no-store"})
+    return _later()
+
+
+def _later() -> HttpResponse:
+    return HttpResponse(status=503, headers={"Retry-After": "30", **_UNCACHED})
+
+
+def _withheld(error: MediaSearchError) -> HttpResponse:
+    """Refuse a file whose metadata can't be cleared, to a user who may not have all of it."""
+    logger.warning("A file is not sent: %s", error, extra={"event": "withheld", "fault": type(error).__name__})
+    sentence = gettext(
+        "This file may say where and with which device the picture was taken, and that could not be taken out of it."
+        " Only its owner and those who are permitted may download it."
+    )
+    return HttpResponse(sentence, status=403, content_type="text/plain; charset=utf-8", headers=_UNCACHED)
 
 
 def _file_name(found: Asset) -> str:

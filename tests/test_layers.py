@@ -98,7 +98,10 @@ def test_imports__nothing_needs_contrib_or_the_packages_it_is_for(path: Path) ->
 CORE = ["base", "child", "claims", "hashing", "images", "language", "lexemes", "metadata", "passages", "reranking"]
 
 
-@pytest.mark.parametrize("name", [*CORE, "sandbox", "vocabulary"])
+DISCLOSURE = [f"disclosure/{path.stem}" for path in sorted((ROOT / "features" / "disclosure").glob("*.py"))]
+
+
+@pytest.mark.parametrize("name", [*CORE, *DISCLOSURE, "sandbox", "vocabulary"])
 def test_imports__the_core_below_knows_no_django(name: str) -> None:
     tree = ast.parse((ROOT / "features" / f"{name}.py").read_text())
     found = {
@@ -113,6 +116,14 @@ def test_imports__the_core_below_knows_no_django(name: str) -> None:
         )
     }
     assert not found & {"django", "torch", "celery"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p for p in modules() if RANK[layer(name_of(p))] == len(LAYERS) - 1), ids=name_of
+)
+def test_files__leave_through_one_function(path: Path) -> None:
+    """A shell that sends an asset's file takes it from `open_original`; thumbnails hold pixels only."""
+    assert not re.search(r"source_of\(.*?\)\.open\(|\bfiles\.read\(|\.file\.(open|read|url|chunks)\b", path.read_text())
 
 
 def test_imports__the_test_sees_imports() -> None:

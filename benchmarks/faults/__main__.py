@@ -35,6 +35,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "backlog": ("backlog",),
     "hostile": ("hostile",),
     "fuzz": ("fuzz",),
+    "disclosure": ("disclosure",),
     "hanging-reader": ("hanging", "--ended-by", "reader"),
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
     "stale": ("stale",),

@@ -136,6 +136,13 @@ def read(data: bytes, options: dict[str, Any]) -> Answer:
     return {"text": reading.text, "words": [asdict(word) for word in reading.words]}, b""
 
 
+def clear(data: bytes, options: dict[str, Any]) -> Answer:
+    """The file with only that metadata which may leave with it."""
+    from mediasearch.features.disclosure import files
+
+    return {}, files.cleared(data)
+
+
 @cache
 def _reader(path: str, options: str) -> Any:
     module, _, name = path.rpartition(".")
@@ -152,7 +159,7 @@ def _limits(options: dict[str, Any]) -> Any:
 
 
 OPERATIONS: dict[str, Callable[[bytes, dict[str, Any]], Answer]] = {
-    operation.__name__: operation for operation in (inspect, verify, pixels, page, read)
+    operation.__name__: operation for operation in (inspect, verify, pixels, page, read, clear)
 }
 
 

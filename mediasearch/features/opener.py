@@ -14,6 +14,8 @@ from mediasearch.features.sandbox import Budget, Sandbox
 DETAIL = 3
 """How many times as large as the model's input a picture stays that is reduced: below, its vector moves."""
 _FILES_PER_READER = 200
+_CLEARING_SECONDS = 10.0
+"""At most, for a file that somebody waits for; one of 50 MB takes less than one."""
 _ENOUGH_TO_READ = 12_000_000
 """Pixels; a picture of four times as many, or more, is halved before its words are read."""
 
@@ -71,6 +73,19 @@ def read(data: bytes) -> Reading:
     options = {"backend": spec.backend, "backend_options": dict(spec.options)}
     answer, _ = _reader().call("read", raw, size | options)
     return Reading(tuple(Word(w["text"], tuple(w["box"]), w["confidence"], w["line"]) for w in answer["words"]))
+
+
+def cleared(data: bytes) -> bytes:
+    """Return a picture's file with only that metadata which may leave with it, its pixels bit for bit.
+
+    A child of its own does it, so that downloads don't wait for pictures to be decoded. Raises Withheld where metadata
+    can't be told from the picture, Troublesome, Unavailable.
+    """
+    settings = conf.settings()
+    seconds = min(settings.open_seconds, _CLEARING_SECONDS)
+    sandbox = _sandbox("clear", Budget(seconds, settings.open_memory))
+    _, payload = sandbox.call("clear", data, {})
+    return payload
 
 
 def _limits() -> dict[str, Any]:

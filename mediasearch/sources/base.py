@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mediasearch.models import Asset
 
 
+UNTOUCHED = "mediasearch.download_untouched"
+"""The permission to have files with all their metadata."""
+
+
 @dataclass(frozen=True, slots=True)
 class Texts:
     """What people wrote about a picture; each is searched, and shown where it matched."""
@@ -56,6 +60,16 @@ class Source(ABC):
 
         It becomes part of every search's SQL, so it must be a queryset without slices.
         """
+
+    def sends_untouched(self, asset: Asset, user: AbstractBaseUser | AnonymousUser | None) -> bool:
+        """Return whether a user, who may see the picture, may have its file with all that it says.
+
+        That is where it was taken, with which device, and whose that is. Others get a copy without: docs/disclosure.md.
+        By default the asset's owner may, and who has the permission `mediasearch.download_untouched`.
+        """
+        if user is None or not user.is_authenticated or not user.is_active:
+            return False
+        return asset.owner_id == user.pk or bool(user.has_perm(UNTOUCHED))  # type: ignore[attr-defined]
 
     @abstractmethod
     def thumbnail_url(self, asset: Asset) -> str:
