@@ -1,6 +1,7 @@
-"""What the process that opens files may use, and how it ends with the process that started it.
+"""What the process that opens files may use, once and for all, and for each file.
 
-Linux enforces all of it. Elsewhere a limit that can't be set is left out, and the sandbox's clock still ends a child.
+Linux enforces all of it. Elsewhere, and where a container forbids it, what can't be given up is left out; `exposure`
+tells what remains then, and the sandbox's clock still ends a child.
 """
 
 from __future__ import annotations
@@ -8,18 +9,18 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import shutil
-import signal
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
+
+from mediasearch.features import landlock, seccomp, territory
+from mediasearch.features.base import Access
 
 _MAPPED = 2_000_000_000
 """Bytes of libraries and models that are mapped, beyond the memory of its own."""
 _LARGEST_FILE, _MOST_FILES = 200_000_000, 128
-_LOOK_EVERY = 0.5
-_PR_SET_CHILD_SUBREAPER = 36
+_CAPABILITIES_VERSION = 0x20080522
+_OVERRIDE_PERMISSIONS = 0b110
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of the first 32: root reads libraries of others by them."""
 
 
 def confine(memory: int) -> None:
@@ -38,28 +39,15 @@ def allow(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, most))
 
 
-def end_with(parent: int, folder: str) -> None:
-    """From now on, end soon after a parent that was killed, with all that was started, and remove the folder.
+def enclose(folder: str, access: Access | None) -> None:
+    """Give up everything but to compute and to use a folder of its own; call it before there are threads.
 
-    A process that waits for files hears of it anyway; this is for one that is busy, or waits for an engine that hangs.
-    The kernel's own signal for this is sent when the *thread* that started a process ends, which is too early.
+    `access` is what a reader needs beyond Python and the system's libraries; without, no program is started.
     """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_EVERY)
-        shutil.rmtree(folder, ignore_errors=True)
-        if os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-def adopt_orphans() -> None:
-    """Become the parent of what a process of ours leaves running when it ends, so that it is seen."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    grants = territory.grants(folder, access or Access())
+    _keep_capabilities(_OVERRIDE_PERMISSIONS)
+    landlock.restrict(grants)
+    seccomp.install(programs=bool(access and access.programs))
 
 
 def left_processes() -> bool:
@@ -79,3 +67,13 @@ def _limit(kind: int, wanted: int) -> None:
         _, most = resource.getrlimit(kind)
         limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(kind, (limit, limit))
+
+
+def _keep_capabilities(kept: int) -> None:
+    """Drop the other capabilities, such as root's to raise limits again."""
+    with suppress(AttributeError):
+        libc = ctypes.CDLL(None)
+        header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+        sets = (ctypes.c_uint32 * 6)()  # Effective, permitted, inheritable; twice, for 64 of them.
+        if libc.capget(header, sets) == 0:
+            libc.capset(header, (ctypes.c_uint32 * 6)(sets[0] & kept, sets[1] & kept, 0, 0, 0, 0))
