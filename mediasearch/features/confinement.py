@@ -46,8 +46,9 @@ def enclose(folder: str, access: Access | None) -> None:
     """
     grants = territory.grants(folder, access or Access())
     _keep_capabilities(_OVERRIDE_PERMISSIONS)
-    landlock.restrict(grants)
-    seccomp.install(programs=bool(access and access.programs))
+    enforced = landlock.restrict(grants)
+    programs = bool(access and access.programs)
+    seccomp.install(programs=programs, signals=programs and enforced >= landlock.SCOPES_SIGNALS)
 
 
 def left_processes() -> bool:

@@ -24,6 +24,8 @@ _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 """How many rights on files each version of the interface knows; the versions between them know no more."""
 _SIGNALS_AND_ABSTRACT_SOCKETS, _BIND_AND_CONNECT = 3, 3
+SCOPES_SIGNALS = 6
+"""The version since which signals reach only processes that are as confined."""
 
 READ = _READ_FILE | _READ_DIR
 RUN = READ | _EXECUTE
@@ -58,18 +60,18 @@ def version() -> int:
         return 0
 
 
-def restrict(grants: Iterable[Grant]) -> bool:
-    """Give up everything but the grants, in this thread and what it starts; return whether the kernel does that.
+def restrict(grants: Iterable[Grant]) -> int:
+    """Give up everything but the grants, in this thread and what it starts; return the version that sees to it, or 0.
 
     Grants of paths that don't exist are left out. TCP, and signals and abstract sockets to processes outside, are given
     up where the kernel can (versions 4 and 6). Files that are open stay so.
     """
     known = version()
     if not known:
-        return False
+        return 0
     handled = (1 << max(count for since, count in _FILE_RIGHTS.items() if since <= known)) - 1
     rules = _Ruleset(handled, _BIND_AND_CONNECT, _SIGNALS_AND_ABSTRACT_SOCKETS)
-    size = 24 if known >= 6 else 16 if known >= 4 else 8
+    size = 24 if known >= SCOPES_SIGNALS else 16 if known >= 4 else 8
     try:
         ruleset = _call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
         try:
@@ -80,8 +82,8 @@ def restrict(grants: Iterable[Grant]) -> bool:
         finally:
             os.close(ruleset)
     except OSError:  # A container may forbid the call.
-        return False
-    return True
+        return 0
+    return known
 
 
 def no_new_privileges() -> None:

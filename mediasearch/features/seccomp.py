@@ -29,7 +29,7 @@ _ALL_THREADS, _SPECULATE = 1, 4
 """Flags. A child holds no secret that speculation could tell, and without it older kernels are much slower."""
 _THREAD, _NEW_NAMESPACES, _SIBLING = 0x00010000, 0x7E020000, 0x00008000
 """Flags of `clone`."""
-_ANY = 0xFFFFFFFF
+_ANY, _NEGATIVE = 0xFFFFFFFF, 0x80000000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +120,17 @@ class _Rule:
         )
 
 
-def install(*, programs: bool) -> bool:
+def install(*, programs: bool, signals: bool) -> bool:
     """Give up what opening files does not need, in all threads and for good; return whether the kernel does that.
 
-    With `programs`, processes may be started and signalled: Landlock then bounds which, and the warden how many.
+    With `programs`, processes may be started: Landlock bounds which, and the warden how many. With `signals`, signals
+    may be sent: Landlock bounds to whom.
     """
     architecture = _ARCHITECTURES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
     if architecture is None or os.uname().sysname != "Linux":
         return False
     landlock.no_new_privileges()
-    code = _assembled(list(_rules(programs)), architecture)
+    code = _assembled(list(_rules(programs, signals)), architecture)
     instructions = ctypes.create_string_buffer(code)
     program = _Program(len(code) // _INSTRUCTION.size, ctypes.addressof(instructions))
     call = ctypes.CDLL(None, use_errno=True).syscall
@@ -145,7 +146,7 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
-def _rules(programs: bool) -> Iterator[_Rule]:
+def _rules(programs: bool, signals: bool) -> Iterator[_Rule]:
     for call in (*_NETWORK, *_OTHERS, *_FILES, *_SYSTEM):
         yield _Rule(call, EACCES if call in _NETWORK else EPERM)
     itself = os.getpid()
@@ -155,6 +156,9 @@ def _rules(programs: bool) -> Iterator[_Rule]:
     else:
         yield from map(_Rule, _PROGRAMS)
         yield _Rule("clone", mask=_NEW_NAMESPACES | _SIBLING | _THREAD, values=(_THREAD,), refuses=False)
+    if signals:
+        yield _Rule("kill", mask=_NEGATIVE, refuses=False)
+    else:
         yield _Rule("kill", mask=_ANY, values=(itself,), refuses=False)
         yield _Rule("tgkill", mask=_ANY, values=(itself,), refuses=False)
     yield _Rule("prlimit64", mask=_ANY, values=(0, itself), refuses=False)

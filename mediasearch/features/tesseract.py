@@ -127,8 +127,10 @@ class Tesseract(TextReader):
                 raise ReaderUnavailable(f"tesseract's data for {languages} is damaged: install it again.") from error
             raise ReaderFailed(f"tesseract failed on this picture: {error.message or error.status}") from error
         except RuntimeError as error:
-            raise ReaderTimeout(f"tesseract took more than {self.timeout:g} s over this picture.") from error
+            raise self._too_slow() from error
         except OSError as error:
+            if time.monotonic() >= deadline:  # Before Linux 6.12 only the warden can kill it: see `confinement`.
+                raise self._too_slow() from error
             raise ReaderUnavailable(f"tesseract's temporary files can't be written: {error}.") from error
         rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
         return [row for row in rows if str(row["text"]).strip()]
@@ -165,6 +167,9 @@ class Tesseract(TextReader):
         os.environ.setdefault("OMP_THREAD_LIMIT", "1")
         pytesseract.pytesseract.tesseract_cmd = self.command
         return pytesseract
+
+    def _too_slow(self) -> ReaderTimeout:
+        return ReaderTimeout(f"tesseract took more than {self.timeout:g} s over this picture.")
 
     def _not_found(self) -> ReaderUnavailable:
         return ReaderUnavailable(f"The program {self.command} can't be run. {_how_to_install(self.languages)}")
