@@ -6,19 +6,17 @@ tells what remains then, and the sandbox's clock still ends a child.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 from collections.abc import Callable
 from contextlib import suppress
 
-from mediasearch.features import landlock, seccomp, territory
+from mediasearch.features import kernel, landlock, seccomp, territory
 from mediasearch.features.base import Access
 
 _MAPPED = 2_000_000_000
 """Bytes of libraries and models that are mapped, beyond the memory of its own."""
 _LARGEST_FILE, _MOST_FILES = 200_000_000, 128
-_CAPABILITIES_VERSION = 0x20080522
 _OVERRIDE_PERMISSIONS = 0b110
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of the first 32: root reads libraries of others by them."""
 
@@ -45,7 +43,8 @@ def enclose(folder: str, access: Access | None) -> None:
     `access` is what a reader needs beyond Python and the system's libraries; without, no program is started.
     """
     grants = territory.grants(folder, access or Access())
-    _keep_capabilities(_OVERRIDE_PERMISSIONS)
+    with suppress(OSError):
+        kernel.keep_capabilities(_OVERRIDE_PERMISSIONS)
     enforced = landlock.restrict(grants)
     programs = bool(access and access.programs)
     seccomp.install(programs=programs, signals=programs and enforced >= landlock.SCOPES_SIGNALS)
@@ -68,13 +67,3 @@ def _limit(kind: int, wanted: int) -> None:
         _, most = resource.getrlimit(kind)
         limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(kind, (limit, limit))
-
-
-def _keep_capabilities(kept: int) -> None:
-    """Drop the other capabilities, such as root's to raise limits again."""
-    with suppress(AttributeError):
-        libc = ctypes.CDLL(None)
-        header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
-        sets = (ctypes.c_uint32 * 6)()  # Effective, permitted, inheritable; twice, for 64 of them.
-        if libc.capget(header, sets) == 0:
-            libc.capset(header, (ctypes.c_uint32 * 6)(sets[0] & kept, sets[1] & kept, 0, 0, 0, 0))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import _socket
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+
+from mediasearch.features import kernel
 
 
 def _reads(folder: str) -> bool:
@@ -27,7 +27,7 @@ def _traces(folder: str) -> bool:
 
 
 def _connects(folder: str) -> bool:
-    _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).close()
+    os.close(kernel.datagram_socket())
     return True
 
 
@@ -42,31 +42,24 @@ def _signals(folder: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """One thing that a confined child must not be able to do."""
-
-    sentence: str
-    attempt: Callable[[str], bool]
-    """Is given the child's own folder; raises OSError where the kernel refuses."""
-
-
-EXPOSURES = {
-    "files": Exposure("read the site's settings and files, and the environment of its processes", _reads),
-    "writing": Exposure("write files wherever the site may", _writes),
-    "memory": Exposure("read and change the memory of the site's processes", _traces),
-    "network": Exposure("reach the database, the broker and other machines", _connects),
-    "programs": Exposure("start programs", _starts),
-    "signals": Exposure("stop the site's processes", _signals),
+EXPOSURES: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "files": ("read the site's settings and files, and the environment of its processes", _reads),
+    "writing": ("write files wherever the site may", _writes),
+    "memory": ("read and change the memory of the site's processes", _traces),
+    "network": ("reach the database, the broker and other machines", _connects),
+    "programs": ("start programs", _starts),
+    "signals": ("stop the site's processes", _signals),
 }
+"""What a confined child must not be able to do: a name, what follows "could", and an attempt that is given the child's
+own folder and raises OSError where the kernel refuses."""
 
 
 def exposures(folder: str) -> list[str]:
     """Return the names, of EXPOSURES, of what succeeds."""
-    return [name for name, exposure in EXPOSURES.items() if _succeeds(exposure, folder)]
+    return [name for name, (_, attempt) in EXPOSURES.items() if _succeeds(attempt, folder)]
 
 
-def _succeeds(exposure: Exposure, folder: str) -> bool:
+def _succeeds(attempt: Callable[[str], bool], folder: str) -> bool:
     with suppress(OSError):
-        return exposure.attempt(folder)
+        return attempt(folder)
     return False

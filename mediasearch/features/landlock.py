@@ -1,6 +1,6 @@
 """Landlock: what a Linux process may do with files, TCP and signals, given up for good by the process itself.
 
-Called through ctypes. Looked at in December 2026 and not taken: `landlock` (a pre-release since 2025), `py-landlock`
+Looked at in December 2026 and not taken: `landlock` (a pre-release since 2025), `py-landlock`
 and `landlockpy` (months old, of one author each), and `sandlock` (needs the sixth version of the kernel's interface;
 most servers have an older one). https://docs.kernel.org/userspace-api/landlock.html
 """
@@ -10,13 +10,12 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+
+from mediasearch.features import kernel
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 """Numbers of system calls, the same on every architecture that wheels are made for."""
 _ASK_VERSION, _PATH_BENEATH = 1, 1
-_PR_SET_NO_NEW_PRIVS = 38
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(6))
 _MAKE_DIR, _MAKE_REGULAR, _REFER, _TRUNCATE = 1 << 7, 1 << 8, 1 << 13, 1 << 14
@@ -35,12 +34,8 @@ OWN = READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REGULA
 """All but to run what lies there, and to make links, sockets and devices."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What may be done with a file, or with a folder and all below it."""
-
-    path: str
-    rights: int
+Grant = tuple[str, int]
+"""A file, or a folder with all below it, and the rights to it."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -55,7 +50,7 @@ class _PathBeneath(ctypes.Structure):
 def version() -> int:
     """Return the version of the kernel's interface; 0 where there is none, it is switched off, or not allowed."""
     try:
-        return max(0, _call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)))
+        return max(0, kernel.call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)))
     except OSError:
         return 0
 
@@ -73,12 +68,12 @@ def restrict(grants: Iterable[Grant]) -> int:
     rules = _Ruleset(handled, _BIND_AND_CONNECT, _SIGNALS_AND_ABSTRACT_SOCKETS)
     size = 24 if known >= SCOPES_SIGNALS else 16 if known >= 4 else 8
     try:
-        ruleset = _call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
+        ruleset = kernel.call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
         try:
-            for grant in grants:
-                _add(ruleset, grant, handled)
-            no_new_privileges()
-            _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+            for path, rights in grants:
+                _add(ruleset, path, rights & handled)
+            kernel.control(kernel.NO_NEW_PRIVILEGES, 1)
+            kernel.call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
         finally:
             os.close(ruleset)
     except OSError:  # A container may forbid the call.
@@ -86,34 +81,13 @@ def restrict(grants: Iterable[Grant]) -> int:
     return known
 
 
-def no_new_privileges() -> None:
-    """Never gain any by running a program, which the kernel asks for before anything else is given up."""
-    with suppress(AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-
-
-def _add(ruleset: int, grant: Grant, handled: int) -> None:
+def _add(ruleset: int, path: str, rights: int) -> None:
     try:
-        descriptor = os.open(grant.path, os.O_PATH | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        rights = grant.rights & handled
-        if not os.path.isdir(grant.path):
-            rights &= _ON_FILES
-        rule = _PathBeneath(rights, descriptor)
-        _call(_ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0))
+        rule = _PathBeneath(rights if os.path.isdir(path) else rights & _ON_FILES, descriptor)
+        kernel.call(_ADD_RULE, *map(ctypes.c_int, (ruleset, _PATH_BENEATH)), ctypes.byref(rule), ctypes.c_uint32(0))
     finally:
         os.close(descriptor)
-
-
-def _call(number: int, *arguments: object) -> int:
-    """Make a system call. Raises OSError, also where the system has no such calls."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(os, "O_PATH") or not hasattr(libc, "syscall"):
-        raise OSError("There is no Landlock here.")
-    libc.syscall.restype = ctypes.c_long
-    result: int = libc.syscall(ctypes.c_long(number), *arguments)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result

@@ -216,7 +216,7 @@ def _tell(exposed: tuple[str, ...]) -> None:
     if exposed:
         logger.warning(
             "A malicious file that takes over the process that opens it could %s. See docs/security.md.",
-            "; ".join(EXPOSURES[name].sentence for name in exposed),
+            "; ".join(EXPOSURES[name][0] for name in exposed),
             extra={"event": "child-exposed", "exposed": list(exposed)},
         )
 

@@ -1,6 +1,6 @@
 """A seccomp filter: the system calls that a Linux process gives up for good, with all that it starts.
 
-Called through ctypes. Looked at in December 2026 and not taken: `pyseccomp` (its last release is of 2021, and it needs
+Looked at in December 2026 and not taken: `pyseccomp` (its last release is of 2021, and it needs
 the system's libseccomp), `mephi42-seccomp` and `seccompy` (months old, of one author each).
 
 Calls fail with an error number, which libraries that only probe can live with. Those that this module does not know
@@ -12,18 +12,18 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from errno import EACCES, ENOSYS, EPERM
 
-from mediasearch.features import landlock
+from mediasearch.features import kernel
 
 _LAST = 462
 """The number of `mseal`, of Linux 6.10. Later calls are refused, and so are those of x32, whose numbers are higher."""
 _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
 _LOAD, _EQUAL, _GREATER, _AND, _RETURN = 0x20, 0x15, 0x25, 0x54, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
-_INSTRUCTION = struct.Struct("=HBBI")
+_PACKED = struct.Struct("=HBBI")
 _SET_FILTER = 1
 _ALL_THREADS, _SPECULATE = 1, 4
 """Flags. A child holds no secret that speculation could tell, and without it older kernels are much slower."""
@@ -32,16 +32,8 @@ _THREAD, _NEW_NAMESPACES, _SIBLING = 0x00010000, 0x7E020000, 0x00008000
 _ANY, _NEGATIVE = 0xFFFFFFFF, 0x80000000
 
 
-@dataclass(frozen=True, slots=True)
-class _Architecture:
-    column: int
-    """Of the tables below."""
-    identifier: int
-    seccomp: int
-    """The number of the call that installs a filter."""
-
-
-_ARCHITECTURES = {"x86_64": _Architecture(0, 0xC000003E, 317), "aarch64": _Architecture(1, 0xC00000B7, 277)}
+_ARCHITECTURES = {"x86_64": (0, 0xC000003E, 317), "aarch64": (1, 0xC00000B7, 277)}
+"""The column of the tables below, what the kernel calls it, and the number of the call that installs a filter."""
 _Calls = Mapping[str, tuple[int | None, int | None]]
 
 # fmt: off
@@ -97,27 +89,10 @@ _PARTLY: _Calls = {
 # fmt: on
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """When a call fails, and how: by the lower half of one of its arguments, masked."""
-
-    call: str
-    error: int = EPERM
-    argument: int = 0
-    mask: int = 0
-    values: tuple[int, ...] = (0,)
-    refuses: bool = True
-    """Are these values refused, or are they the only ones allowed? As it stands, all are refused."""
-
-    def body(self) -> list[tuple[int, int, int, int]]:
-        match, other = _FAIL | self.error, _ALLOW
-        if not self.refuses:
-            match, other = other, match
-        tests = [(_EQUAL, len(self.values) - index, 0, value) for index, value in enumerate(self.values)]
-        load = [(_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * self.argument), (_AND, 0, 0, self.mask)]
-        return (
-            [*load, *tests, (_RETURN, 0, 0, other), (_RETURN, 0, 0, match)] if self.mask else [(_RETURN, 0, 0, match)]
-        )
+_Instruction = tuple[int, int, int, int]
+"""A code, how many instructions to skip where it holds and where it does not, and a number."""
+_Rule = tuple[str, list[_Instruction]]
+"""A call, and what decides about it."""
 
 
 def install(*, programs: bool, signals: bool) -> bool:
@@ -126,19 +101,17 @@ def install(*, programs: bool, signals: bool) -> bool:
     With `programs`, processes may be started: Landlock bounds which, and the warden how many. With `signals`, signals
     may be sent: Landlock bounds to whom.
     """
-    architecture = _ARCHITECTURES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
-    if architecture is None or os.uname().sysname != "Linux":
+    machine = os.uname().machine
+    if machine not in _ARCHITECTURES or struct.calcsize("P") != 8:
         return False
-    landlock.no_new_privileges()
-    code = _assembled(list(_rules(programs, signals)), architecture)
+    column, architecture, number = _ARCHITECTURES[machine]
+    code = _assembled(_rules(programs, signals), column, architecture)
     instructions = ctypes.create_string_buffer(code)
-    program = _Program(len(code) // _INSTRUCTION.size, ctypes.addressof(instructions))
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
+    program = _Program(len(code) // _PACKED.size, ctypes.addressof(instructions))
     for flags in (_ALL_THREADS | _SPECULATE, _ALL_THREADS):  # Kernels before 4.17 don't know the second.
-        arguments = ctypes.c_uint(_SET_FILTER), ctypes.c_uint(flags), ctypes.byref(program)
-        if call(ctypes.c_long(architecture.seccomp), *arguments) == 0:
-            return True
+        with suppress(OSError):
+            kernel.control(kernel.NO_NEW_PRIVILEGES, 1)
+            return kernel.call(number, *map(ctypes.c_uint, (_SET_FILTER, flags)), ctypes.byref(program)) == 0
     return False
 
 
@@ -147,42 +120,65 @@ class _Program(ctypes.Structure):
 
 
 def _rules(programs: bool, signals: bool) -> Iterator[_Rule]:
-    for call in (*_NETWORK, *_OTHERS, *_FILES, *_SYSTEM):
-        yield _Rule(call, EACCES if call in _NETWORK else EPERM)
     itself = os.getpid()
-    yield _Rule("clone3", ENOSYS)  # Its flags can't be seen; the C library then uses `clone`.
+    yield from (_refused(call, EACCES) for call in _NETWORK)
+    yield from (_refused(call) for calls in (_OTHERS, _FILES, _SYSTEM) for call in calls)
+    yield _refused("clone3", ENOSYS)  # Its flags can't be seen; the C library then uses `clone`.
     if programs:
-        yield _Rule("clone", mask=_NEW_NAMESPACES | _SIBLING, refuses=False)
+        yield _only("clone", 0, _NEW_NAMESPACES | _SIBLING, (0,))
     else:
-        yield from map(_Rule, _PROGRAMS)
-        yield _Rule("clone", mask=_NEW_NAMESPACES | _SIBLING | _THREAD, values=(_THREAD,), refuses=False)
+        yield from map(_refused, _PROGRAMS)
+        yield _only("clone", 0, _NEW_NAMESPACES | _SIBLING | _THREAD, (_THREAD,))
     if signals:
-        yield _Rule("kill", mask=_NEGATIVE, refuses=False)
+        yield _only("kill", 0, _NEGATIVE, (0,))
     else:
-        yield _Rule("kill", mask=_ANY, values=(itself,), refuses=False)
-        yield _Rule("tgkill", mask=_ANY, values=(itself,), refuses=False)
-    yield _Rule("prlimit64", mask=_ANY, values=(0, itself), refuses=False)
-    yield _Rule("sched_setaffinity", mask=_ANY, values=(0, itself), refuses=False)
-    yield _Rule("prctl", mask=_ANY, values=(1, 35, 0x59616D61))  # PDEATHSIG, MM, PTRACER
-    yield _Rule("fcntl", argument=1, mask=_ANY, values=(8, 10, 15, 1026))  # SETOWN, SETSIG, SETOWN_EX, NOTIFY
-    yield _Rule("ioctl", argument=1, mask=_ANY, values=(0x5412, 0x541C, 0x8901, 0x8902))  # TIOCSTI, TIOCLINUX, owners
+        yield _only("kill", 0, _ANY, (itself,))
+        yield _only("tgkill", 0, _ANY, (itself,))
+    yield _only("prlimit64", 0, _ANY, (0, itself))
+    yield _only("sched_setaffinity", 0, _ANY, (0, itself))
+    yield _all_but("prctl", 0, (1, 35, 0x59616D61))  # PDEATHSIG, MM, PTRACER
+    yield _all_but("fcntl", 1, (8, 10, 15, 1026))  # SETOWN, SETSIG, SETOWN_EX, NOTIFY
+    yield _all_but("ioctl", 1, (0x5412, 0x541C, 0x8901, 0x8902))  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
 
 
-def _assembled(rules: list[_Rule], architecture: _Architecture) -> bytes:
-    """Return the program for the kernel: each instruction is a code, two jumps and a number."""
+def _refused(call: str, error: int = EPERM) -> _Rule:
+    return call, [(_RETURN, 0, 0, _FAIL | error)]
+
+
+def _only(call: str, argument: int, mask: int, values: tuple[int, ...]) -> _Rule:
+    """Allow a call where an argument, masked, has one of these values."""
+    return call, _by_argument(argument, mask, values, match=_ALLOW, other=_FAIL | EPERM)
+
+
+def _all_but(call: str, argument: int, values: tuple[int, ...]) -> _Rule:
+    return call, _by_argument(argument, _ANY, values, match=_FAIL | EPERM, other=_ALLOW)
+
+
+def _by_argument(argument: int, mask: int, values: tuple[int, ...], *, match: int, other: int) -> list[_Instruction]:
+    """Decide by the lower half of an argument, which is all that the kernel looks at in these calls."""
+    return [
+        (_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * argument),
+        (_AND, 0, 0, mask),
+        *((_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)),
+        (_RETURN, 0, 0, other),
+        (_RETURN, 0, 0, match),
+    ]
+
+
+def _assembled(rules: Iterable[_Rule], column: int, architecture: int) -> bytes:
+    """Return the program for the kernel."""
     numbers = {**_NETWORK, **_OTHERS, **_FILES, **_SYSTEM, **_PROGRAMS, **_PARTLY}
     program = [
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 1, 0, architecture.identifier),
+        (_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _FAIL | ENOSYS),
         (_LOAD, 0, 0, _NUMBER),
         (_GREATER, 0, 1, _LAST),
         (_RETURN, 0, 0, _FAIL | ENOSYS),
     ]
-    for rule in rules:
-        number = numbers[rule.call][architecture.column]
+    for call, body in rules:
+        number = numbers[call][column]
         if number is not None:
-            body = rule.body()
             program += [(_EQUAL, 0, len(body), number), *body]
     program.append((_RETURN, 0, 0, _ALLOW))
-    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
+    return b"".join(_PACKED.pack(*instruction) for instruction in program)

@@ -43,10 +43,10 @@ def grants(folder: str, access: Access) -> list[Grant]:
     programs = [path for name in access.programs for path in _with_loader(name)]
     readable += [path for program in programs for path in _beside(program)]
     return [
-        *(Grant(path, landlock.READ) for path in readable),
-        *(Grant(path, landlock.RUN) for path in programs),
-        Grant("/dev/null", landlock.USE),
-        Grant(folder, landlock.OWN),
+        *((path, landlock.READ) for path in readable),
+        *((path, landlock.RUN) for path in programs),
+        ("/dev/null", landlock.USE),
+        (folder, landlock.OWN),
     ]
 
 

@@ -5,7 +5,6 @@ It is not confined itself, and what is confined can neither stop nor outlive it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import shutil
@@ -13,10 +12,11 @@ import signal
 import time
 from contextlib import suppress
 
+from mediasearch.features import kernel
+
 _LOOK_EVERY = 0.2
 _MOST_TASKS = 200
 """Threads and processes of the other half. RLIMIT_NPROC would count those of the whole site, and none of root's."""
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _REAPED_WITHIN = 2.0
 
 
@@ -35,16 +35,16 @@ def stand_guard(parent: int, folder: str) -> None:
         _end_as(_watch(opener, parent, folder, stopped))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setpgid(0, 0)
-    with suppress(AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, *map(ctypes.c_ulong, (signal.SIGKILL, 0, 0, 0)))
+    with suppress(OSError):
+        kernel.control(kernel.DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != warden:
         os._exit(1)
 
 
 def adopt_orphans() -> None:
     """Become the parent of what a process of ours leaves running when it ends, so that it is seen."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    with suppress(OSError):
+        kernel.control(kernel.SUBREAPER, 1)
 
 
 def tasks(pid: int) -> int:
