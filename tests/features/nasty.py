@@ -7,9 +7,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from typing import Any
 
-from mediasearch.features.base import Access, Reading, TextReader
+from mediasearch.features.base import Access, Reading, TextReader, Word
 
 
 class Sleeper(TextReader):
@@ -52,6 +53,33 @@ class Litterer(TextReader):
 
     def read(self, image: Any) -> Any:
         tempfile.mkstemp(prefix="litter-")
+        time.sleep(600)
+
+
+class Snoop(TextReader):
+    """A reader that wants a file, and says so where it is told to."""
+
+    def __init__(self, path: str, honest: bool) -> None:
+        self.path, self.honest = path, honest
+
+    def access(self) -> Access:
+        return Access(folders=[self.path]) if self.honest else Access()
+
+    def read(self, image: Any) -> Any:
+        with open(self.path) as file:
+            return Reading((Word(file.read(), (0.0, 0.0, 1.0, 1.0), 1.0, 0),))
+
+
+class Liar(TextReader):
+    """A reader that was taken over, and writes to whoever listens."""
+
+    def __init__(self, frame: str) -> None:
+        self.frame = bytes.fromhex(frame)
+
+    def read(self, image: Any) -> Any:
+        for descriptor in range(3, 10):
+            with suppress(OSError):
+                os.write(descriptor, self.frame)
         time.sleep(600)
 
 
