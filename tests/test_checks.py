@@ -15,7 +15,8 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connection, router
 
 from mediasearch import checks
-from mediasearch.checks import database, routing
+from mediasearch.checks import children, database, routing
+from mediasearch.features import landlock
 from mediasearch.indexing import generations
 from mediasearch.models import Generation, Job
 from tests.conftest import picture
@@ -68,6 +69,41 @@ def test_check_settings(settings: Any, value: Any, identifier: str, sentence: st
     assert message.id == identifier
     assert sentence in message.msg
     assert message.hint
+
+
+def test_check_children__a_real_child_of_each_kind() -> None:
+    exposed = [message for message in run_checks(include_deployment_checks=True) if message.id == "mediasearch.W013"]
+    assert [message.msg for message in exposed] == [] or landlock.version() < 6
+
+
+def test_check_children__names_what_a_container_leaves_open(db: None, tmp_path: Path) -> None:
+    code = """
+import django
+django.setup()
+from mediasearch.checks import children
+for message in children.check_children(None):
+    print(message.id, message.msg, message.hint)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.features.blocked", code],
+        env=environment(tmp_path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if ended.stderr.strip() == "no seccomp":
+        pytest.skip("this kernel has no seccomp filters, or forbids them")
+    assert ended.stdout.startswith("mediasearch.W013 A malicious file"), ended.stderr
+    for what in ("settings", "database", "programs", "security.md"):
+        assert what in ended.stdout
+
+
+def test_check_children__that_do_not_start(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    (message,) = children.check_children(None)
+    assert "does not start" in message.msg
+    assert "gone" in message.msg
 
 
 def test_check_apps__postgres(settings: Any) -> None:

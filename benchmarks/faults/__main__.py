@@ -34,6 +34,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "calibration-killed-command": ("calibrating", "--workers", "command"),
     "backlog": ("backlog",),
     "hostile": ("hostile",),
+    "captive": ("captive",),
     "fuzz": ("fuzz",),
     "disclosure": ("disclosure",),
     "hanging-reader": ("hanging", "--ended-by", "reader"),

@@ -51,7 +51,8 @@ def run(given: Given, bars: Bars) -> None:
     stub.write_text(STUB.format(folder=folder, real=real or "false", mark=mark))
     stub.chmod(0o755)
     by_reader = given.options.ended_by == "reader"
-    reader = {"timeout": LIMIT if by_reader else FAR, "overview": 0, "languages": ["eng"]}
+    programs = [str(folder), "cat", "sleep", *filter(None, [real])]
+    reader = {"timeout": LIMIT if by_reader else FAR, "overview": 0, "languages": ["eng"], "programs": programs}
     settings = {
         "READER": {"BACKEND": "mediasearch.features.tesseract.Tesseract", "OPTIONS": reader},
         "READ_SECONDS": FAR if by_reader else LIMIT,

@@ -68,8 +68,29 @@ class Reading:
         return "\n".join(join_words(words) for words in lines.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a reader needs beyond the libraries of Python and of the system; see docs/security.md."""
+
+    folders: Sequence[str] = ()
+    """Folders and files that it reads, such as those of its models."""
+    programs: Sequence[str] = ()
+    """Programs that it starts, as names or paths; a folder stands for all in it."""
+    modules: Sequence[str] = ()
+    """Modules that it imports only when it reads; they are imported before, where they lie in the site's own code."""
+
+    def __or__(self, other: Access) -> Access:
+        return Access(
+            (*self.folders, *other.folders), (*self.programs, *other.programs), (*self.modules, *other.modules)
+        )
+
+
 class TextReader(Backend, ABC):
-    """Reads the text in a picture (OCR)."""
+    """Reads the text in a picture (OCR), in a process that is confined before the first picture arrives."""
+
+    def access(self) -> Access:
+        """Return what `read` needs that a confined process has not; asked for once, before it is confined."""
+        return Access()
 
     @abstractmethod
     def read(self, image: Image.Image) -> Reading:

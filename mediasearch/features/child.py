@@ -1,8 +1,9 @@
 """The process that opens files: ``python -m mediasearch.features.child``.
 
 It imports neither Django nor torch, knows no secret, lives under its own limits, and may die: `sandbox.Sandbox`
-starts another. One opens files, another reads words and is only given pixels. Requests and answers travel over its
-standard input and output as frames: lengths, a JSON header, and bytes.
+starts another. One opens files, another reads words and is only given pixels: its first request says which it is, and
+it gives up all else before it looks at the bytes. Requests and answers travel over its standard input and output as
+frames: lengths, a JSON header, and bytes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import io
 import json
 import math
 import os
-import shutil
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,7 +28,7 @@ from mediasearch.exceptions import (
     ReaderFailed,
     ReaderUnavailable,
 )
-from mediasearch.features import confinement
+from mediasearch.features import confinement, exposure, warden
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 LENGTHS = struct.Struct(">IQ")
 LEAVES = "leaves"
 """In each answer: has something that was started been left behind, so that this child should be replaced?"""
+EXPOSED = "exposed"
+"""In each answer: the names of what the child could still do if a file took it over, of `exposure.EXPOSURES`."""
+_FOR_READER = ("read", "idle")
 Answer = tuple[dict[str, Any], bytes]
 
 
@@ -46,12 +50,17 @@ def write_frame(stream: BinaryIO, header: dict[str, Any], payload: bytes = b"") 
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> Answer | None:
-    """Receive one frame; None when the other side has gone."""
+def read_frame(stream: BinaryIO, most: int = 1 << 63) -> Answer | None:
+    """Receive one frame; None when the other side has gone, or sends more than so many bytes.
+
+    Raises ValueError, RecursionError where the header is no JSON.
+    """
     lengths = stream.read(LENGTHS.size)
     if len(lengths) < LENGTHS.size:
         return None
     header_length, payload_length = LENGTHS.unpack(lengths)
+    if header_length + payload_length > most:
+        return None
     header, payload = stream.read(header_length), stream.read(payload_length)
     if len(header) < header_length or len(payload) < payload_length:
         return None
@@ -124,11 +133,16 @@ def read(data: bytes, options: dict[str, Any]) -> Answer:
     """The words in a picture, of which `data` are the pixels."""
     from PIL import Image
 
-    reader = _reader(options["backend"], json.dumps(options["backend_options"]))
+    reader = _reader(*(reader_of("read", options) or ("", "")))
     try:
         reading = reader.read(Image.frombytes("RGB", (options["width"], options["height"]), data))
     except MediaSearchError:
         raise
+    except (PermissionError, ImportError) as error:  # No picture's fault.
+        raise ReaderUnavailable(
+            f"The reader {options['backend']} lacks something ({error}). If that is there, it must be named in the"
+            " reader's access(): docs/security.md."
+        ) from error
     except MemoryError:
         raise ImageTooLarge('Reading this picture takes more memory than MEDIASEARCH["READ_MEMORY"] allows.') from None
     except Exception as error:  # Readers are plug-ins, and engines fail in their own ways.
@@ -141,6 +155,18 @@ def clear(data: bytes, options: dict[str, Any]) -> Answer:
     from mediasearch.features.disclosure import files
 
     return {}, files.cleared(data)
+
+
+def idle(data: bytes, options: dict[str, Any]) -> Answer:
+    """Nothing, for a caller that only wants to know how far the child is confined."""
+    return {}, b""
+
+
+def reader_of(operation: str, options: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the reader's path and its options as JSON; None for what needs no reader. A child serves only one."""
+    if operation not in _FOR_READER or "backend" not in options:
+        return None
+    return options["backend"], json.dumps(options["backend_options"])
 
 
 @cache
@@ -159,7 +185,7 @@ def _limits(options: dict[str, Any]) -> Any:
 
 
 OPERATIONS: dict[str, Callable[[bytes, dict[str, Any]], Answer]] = {
-    operation.__name__: operation for operation in (inspect, verify, pixels, page, read, clear)
+    operation.__name__: operation for operation in (inspect, verify, pixels, page, read, clear, idle)
 }
 
 
@@ -188,27 +214,34 @@ def main() -> None:
     """
     memory, seconds, parent, folder = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     confinement.confine(memory)
-    confinement.adopt_orphans()
-    confinement.end_with(parent, folder)
-    os.environ["TMPDIR"] = folder
+    warden.stand_guard(parent, folder)
+    warden.adopt_orphans()
+    os.environ["TMPDIR"] = os.environ["HOME"] = folder
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # Libraries that print must not write into the frames.
-    try:
-        while _serve(requests, answers, seconds):
-            pass
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _serve(requests: BinaryIO, answers: BinaryIO, seconds: float) -> bool:
-    """Answer one request, and keep nothing of it; return whether there was one."""
-    frame = read_frame(requests)
-    if frame is None:
-        return False
     confinement.allow(seconds)
-    header, payload = answer(*frame)
-    write_frame(answers, header | {LEAVES: confinement.left_processes()}, payload)
-    return True
+    frame = read_frame(requests)
+    exposed = _enclose(frame[0], folder) if frame else []
+    while frame is not None:
+        confinement.allow(seconds)
+        header, payload = answer(*frame)
+        write_frame(answers, header | {LEAVES: _is_spent(header), EXPOSED: exposed}, payload)
+        frame = read_frame(requests)
+
+
+def _enclose(header: dict[str, Any], folder: str) -> list[str]:
+    """Give up what the first request does not need; return what could not be given up."""
+    access = None
+    if reader := reader_of(header["operation"], header["options"]):
+        with suppress(ReaderUnavailable):  # As the answer will say.
+            access = _reader(*reader).access()
+    confinement.enclose(folder, access)
+    return exposure.exposures(folder)
+
+
+def _is_spent(header: dict[str, Any]) -> bool:
+    """Should another child take over? Of what a reader lacks, one that is confined sees nothing when it comes."""
+    return confinement.left_processes() or header.get("error") == ReaderUnavailable.__name__
 
 
 if __name__ == "__main__":

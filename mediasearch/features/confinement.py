@@ -1,25 +1,24 @@
-"""What the process that opens files may use, and how it ends with the process that started it.
+"""What the process that opens files may use, once and for all, and for each file.
 
-Linux enforces all of it. Elsewhere a limit that can't be set is left out, and the sandbox's clock still ends a child.
+Linux enforces all of it. Elsewhere, and where a container forbids it, what can't be given up is left out; `exposure`
+tells what remains then, and the sandbox's clock still ends a child.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
-import shutil
-import signal
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
+
+from mediasearch.features import kernel, landlock, seccomp, territory
+from mediasearch.features.base import Access
 
 _MAPPED = 2_000_000_000
 """Bytes of libraries and models that are mapped, beyond the memory of its own."""
 _LARGEST_FILE, _MOST_FILES = 200_000_000, 128
-_LOOK_EVERY = 0.5
-_PR_SET_CHILD_SUBREAPER = 36
+_OVERRIDE_PERMISSIONS = 0b110
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of the first 32: root reads libraries of others by them."""
 
 
 def confine(memory: int) -> None:
@@ -38,28 +37,17 @@ def allow(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, most))
 
 
-def end_with(parent: int, folder: str) -> None:
-    """From now on, end soon after a parent that was killed, with all that was started, and remove the folder.
+def enclose(folder: str, access: Access | None) -> None:
+    """Give up everything but to compute and to use a folder of its own; call it before there are threads.
 
-    A process that waits for files hears of it anyway; this is for one that is busy, or waits for an engine that hangs.
-    The kernel's own signal for this is sent when the *thread* that started a process ends, which is too early.
+    `access` is what a reader needs beyond Python and the system's libraries; without, no program is started.
     """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_EVERY)
-        shutil.rmtree(folder, ignore_errors=True)
-        if os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-def adopt_orphans() -> None:
-    """Become the parent of what a process of ours leaves running when it ends, so that it is seen."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    grants = territory.grants(folder, access or Access())
+    with suppress(OSError):
+        kernel.keep_capabilities(_OVERRIDE_PERMISSIONS)
+    enforced = landlock.restrict(grants)
+    programs = bool(access and access.programs)
+    seccomp.install(programs=programs, signals=programs and enforced >= landlock.SCOPES_SIGNALS)
 
 
 def left_processes() -> bool:

@@ -88,6 +88,18 @@ def cleared(data: bytes) -> bytes:
     return payload
 
 
+def exposures() -> set[str]:
+    """Return what children could still do if a file took one over, of `exposure.EXPOSURES`: one of each kind tries."""
+    sandbox = _opener()
+    sandbox.call("idle", b"", {})
+    exposed = set(sandbox.exposed)
+    if spec := conf.settings().reader:
+        sandbox = _reader()
+        sandbox.call("idle", b"", {"backend": spec.backend, "backend_options": dict(spec.options)})
+        exposed |= set(sandbox.exposed)
+    return exposed
+
+
 def _limits() -> dict[str, Any]:
     settings = conf.settings()
     return {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels, "formats": list(settings.formats)}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mediasearch.exceptions import ReaderUnavailable
-from mediasearch.features.base import Problem, Reading, TextReader
+from mediasearch.features.base import Access, Problem, Reading, TextReader
 from mediasearch.features.loading import loaded_property
 from mediasearch.features.reading import (
     Line,
@@ -84,6 +84,9 @@ class RapidOcr(TextReader):
             return []
         message = f"The text reader RapidOCR can't run: {' and '.join(missing)} can't be imported."
         return [Problem(message, hint=f"Run: {INSTALL}", name="reader-missing")]
+
+    def access(self) -> Access:
+        return Access(modules=("rapidocr", "onnxruntime"))
 
     def read(self, image: Image.Image) -> Reading:
         if min(image.size) < LOWEST:

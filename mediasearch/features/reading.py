@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mediasearch.exceptions import ReaderUnavailable
-from mediasearch.features.base import Problem, Reading, TextReader, Word
+from mediasearch.features.base import Access, Problem, Reading, TextReader, Word
 from mediasearch.features.lexemes import fold, join_words, lexemes
 
 Quad = NDArray[np.float64]
@@ -192,6 +193,9 @@ class Combined(TextReader):
             hints = " Or: ".join(problem.hint for found in problems for problem in found)
             return [Problem("No text reader can run, so text in pictures is not found.", hints, "reader-missing")]
         return [problem for found in problems for problem in found]
+
+    def access(self) -> Access:
+        return reduce(Access.__or__, (reader.access() for reader in self.readers), Access())
 
     def read(self, image: Image.Image) -> Reading:
         words: list[Word] = []

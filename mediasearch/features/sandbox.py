@@ -1,8 +1,8 @@
 """Open untrusted files in a process that can be killed.
 
 A Sandbox owns one long-lived `mediasearch.features.child`, started when first needed and replaced after a crash, a
-time-out, a number of files, or one that left processes behind. `subprocess` and not `multiprocessing`: Celery's pool
-processes are daemons and may not have children of the latter kind.
+time-out, a number of files, or one that left processes behind. What a child answers is not trusted, either.
+`subprocess` and not `multiprocessing`: Celery's pool processes are daemons and may not have children of that kind.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from mediasearch import exceptions
-from mediasearch.features.child import LEAVES, read_frame, write_frame
+from mediasearch.features import child
+from mediasearch.features.exposure import EXPOSURES
 
 logger = logging.getLogger(__name__)
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TESSDATA_PREFIX", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TESSDATA_PREFIX", "LD_LIBRARY_PATH")
 _ONE_THREAD = {"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "8000000", "MALLOC_TRIM_THRESHOLD_": "16000000", "MALLOC_ARENA_MAX": "2"}
 """For glibc, whose rule of its own would keep the memory of a large picture, and in pieces."""
 _PIPE = 1 << 20
 """Bytes on their way before one side waits for the other: as many as Linux gives to anybody."""
+_WARDEN_SECONDS = 5.0
 _PROCESSOR_TIME = 2
 """Seconds of processor time for each second of the budget: two threads may work all the time."""
 
@@ -59,6 +62,9 @@ class Sandbox:
         self._folder = ""
         self._owner = 0
         self._served = 0
+        self._reader: tuple[str, str] | None = None
+        self.exposed: tuple[str, ...] = ()
+        """What the last child that answered could still do, of `exposure.EXPOSURES`."""
 
     def call(self, operation: str, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Carry out an operation of `child.OPERATIONS` on the bytes of one file.
@@ -67,7 +73,7 @@ class Sandbox:
         long; SandboxUnavailable when it can't be started.
         """
         with self._lock:
-            process = self._ready()
+            process = self._ready(child.reader_of(operation, options))
             expired = threading.Event()
             alarm = threading.Timer(self.budget.seconds, self._expire, (process, expired))
             alarm.start()
@@ -79,10 +85,12 @@ class Sandbox:
                 raise self._crashed(operation, expired.is_set())
             header, payload = answer
             self._served += 1
-            if header.pop(LEAVES) or expired.is_set() or self._served >= self.budget.files:
+            self.exposed = tuple(header.pop(child.EXPOSED))
+            _tell(self.exposed)
+            if header.pop(child.LEAVES) or expired.is_set() or self._served >= self.budget.files:
                 self.close()
-        if name := header.get("error"):
-            raise getattr(exceptions, name)(header["message"])
+        if "error" in header:
+            raise _error(header)
         return header, payload
 
     def close(self) -> int:
@@ -90,8 +98,7 @@ class Sandbox:
         code = 0
         if self._process is not None and self._errors is not None:
             if self._owner == os.getpid():
-                _kill(self._process)
-                code = self._process.wait()
+                code = _ended(self._process)
                 shutil.rmtree(self._folder, ignore_errors=True)
             for stream in (self._process.stdin, self._process.stdout, self._errors):
                 if stream is not None:
@@ -100,10 +107,13 @@ class Sandbox:
         self._process = self._errors = None
         return code
 
-    def _ready(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+    def _ready(self, reader: tuple[str, str] | None) -> subprocess.Popen[bytes]:
+        """Return a child that runs, and that is confined to what this reader needs, or opening files."""
+        stays = self._process is not None and self._owner == os.getpid() and self._process.poll() is None
+        if not stays or (self._served and reader != self._reader):
             self.close()
             self._start()
+        self._reader = reader
         assert self._process is not None
         return self._process
 
@@ -133,16 +143,16 @@ class Sandbox:
             ) from error
         self._owner, self._served = os.getpid(), 0
 
-    @staticmethod
     def _exchange(
-        process: subprocess.Popen[bytes], header: dict[str, Any], data: bytes
+        self, process: subprocess.Popen[bytes], header: dict[str, Any], data: bytes
     ) -> tuple[dict[str, Any], bytes] | None:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            write_frame(process.stdin, header, data)  # type: ignore[arg-type]
-            return read_frame(process.stdout)  # type: ignore[arg-type]
-        except (BrokenPipeError, ConnectionResetError):
+            child.write_frame(process.stdin, header, data)  # type: ignore[arg-type]
+            answer = child.read_frame(process.stdout, self.budget.memory)  # type: ignore[arg-type]
+            return answer if answer and {child.LEAVES, child.EXPOSED} <= answer[0].keys() else None
+        except (BrokenPipeError, ConnectionResetError, ValueError, RecursionError, AttributeError):
             return None
 
     @staticmethod
@@ -179,8 +189,36 @@ class Sandbox:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # Its session: an engine that it started goes too.
+    process.terminate()  # Its warden hears of it, and kills what opens files and all that this has started.
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """End a child and return how it ended, as `subprocess` has it."""
+    _kill(process)
+    try:
+        return process.wait(_WARDEN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # The kernel kills what opens files when its warden ends.
+        return process.wait()
+
+
+def _error(header: dict[str, Any]) -> exceptions.MediaSearchError:
+    """Return the error that a child names; it can name no other class."""
+    kind = getattr(exceptions, str(header["error"]), None)
+    if not (isinstance(kind, type) and issubclass(kind, exceptions.MediaSearchError)):
+        kind = exceptions.DecoderCrashed
+    return kind(str(header.get("message", "")))
+
+
+@cache
+def _tell(exposed: tuple[str, ...]) -> None:
+    """Log once what the children of this process could still do."""
+    if exposed:
+        logger.warning(
+            "A malicious file that takes over the process that opens it could %s. See docs/security.md.",
+            "; ".join(EXPOSURES[name][0] for name in exposed),
+            extra={"event": "child-exposed", "exposed": list(exposed)},
+        )
 
 
 def _signal_name(number: int) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mediasearch.exceptions import ReaderFailed, ReaderTimeout, ReaderUnavailable
-from mediasearch.features.base import Problem, Reading, TextReader, Word
+from mediasearch.features.base import Access, Problem, Reading, TextReader, Word
 from mediasearch.features.lexemes import join_words
 from mediasearch.features.reading import Line, added, in_reading_order, legible, padded, resized, word_at
 
@@ -34,7 +34,7 @@ class Tesseract(TextReader):
     `languages` are tesseract's names; those without data are left out. `timeout` is in seconds for one picture. Lines
     below `minimum_confidence` (0 to 1) are dropped. Each picture is looked at as it is, with at most `most_pixels`, and
     once more in grey with a longest side of `overview` pixels, where large and coloured letters are read best; 0 saves
-    that second look. `command` is the program's name or path.
+    that second look. `command` is the program's name or path; where it is a script, `programs` are those that it runs.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Tesseract(TextReader):
         most_pixels: int = 4_000_000,
         overview: int = 400,
         command: str = "tesseract",
+        programs: Sequence[str] = (),
     ) -> None:
         self.languages = tuple(languages)
         self.timeout = timeout
@@ -52,6 +53,7 @@ class Tesseract(TextReader):
         self.most_pixels = most_pixels
         self.overview = overview
         self.command = command
+        self.programs = tuple(programs)
         self._usable: tuple[str, ...] | None = None
 
     def check(self) -> list[Problem]:
@@ -66,6 +68,13 @@ class Tesseract(TextReader):
             return []
         message = f"tesseract has no data for {', '.join(missing)}, so it misreads text in that language."
         return [Problem(message, hint=f"Install it. {_how_to_install(missing)}", name="tesseract-language")]
+
+    def access(self) -> Access:
+        return Access(
+            folders=tuple(filter(None, [os.environ.get("TESSDATA_PREFIX")])),
+            programs=(self.command, *self.programs),
+            modules=("pytesseract",),
+        )
 
     def read(self, image: Image.Image) -> Reading:
         deadline = time.monotonic() + self.timeout
@@ -118,8 +127,10 @@ class Tesseract(TextReader):
                 raise ReaderUnavailable(f"tesseract's data for {languages} is damaged: install it again.") from error
             raise ReaderFailed(f"tesseract failed on this picture: {error.message or error.status}") from error
         except RuntimeError as error:
-            raise ReaderTimeout(f"tesseract took more than {self.timeout:g} s over this picture.") from error
+            raise self._too_slow() from error
         except OSError as error:
+            if time.monotonic() >= deadline:  # Before Linux 6.12 only the warden can kill it: see `confinement`.
+                raise self._too_slow() from error
             raise ReaderUnavailable(f"tesseract's temporary files can't be written: {error}.") from error
         rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
         return [row for row in rows if str(row["text"]).strip()]
@@ -156,6 +167,9 @@ class Tesseract(TextReader):
         os.environ.setdefault("OMP_THREAD_LIMIT", "1")
         pytesseract.pytesseract.tesseract_cmd = self.command
         return pytesseract
+
+    def _too_slow(self) -> ReaderTimeout:
+        return ReaderTimeout(f"tesseract took more than {self.timeout:g} s over this picture.")
 
     def _not_found(self) -> ReaderUnavailable:
         return ReaderUnavailable(f"The program {self.command} can't be run. {_how_to_install(self.languages)}")

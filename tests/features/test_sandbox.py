@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import psutil
 import pytest
 
 from mediasearch import exceptions
+from mediasearch.features import child, landlock
+from mediasearch.features.exposure import EXPOSURES
 from mediasearch.features.images import FORMATS
 from mediasearch.features.sandbox import Budget, Sandbox
 from tests.conftest import picture
@@ -52,6 +55,16 @@ def running(command: str) -> list[psutil.Process]:
     """The processes that run a command on behalf of these tests, zombies aside."""
     found = psutil.process_iter(["cmdline", "cwd"])
     return [one for one in found if " ".join(one.info["cmdline"] or []) == command and one.info["cwd"] == os.getcwd()]
+
+
+confines = pytest.mark.skipif(landlock.version() < 6, reason="this system can't confine a child")
+
+
+def opening_half(sandbox: Sandbox) -> psutil.Process:
+    """The process of a child that opens files, beside its warden."""
+    assert sandbox._process
+    (process,) = psutil.Process(sandbox._process.pid).children()
+    return process
 
 
 @pytest.fixture
@@ -136,10 +149,93 @@ def test_child__ends_with_its_input_and_removes_its_folder(tmp_path: Path) -> No
     assert (ended.returncode, ended.stdout, folder.exists()) == (0, b"", False)
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        child.LENGTHS.pack(2, 1 << 40) + b"{}",
+        child.LENGTHS.pack((1 << 32) - 1, 0) + b"{}",
+        child.LENGTHS.pack(4, 0) + b"nope",
+        child.LENGTHS.pack(2, 0) + b"[]",
+        child.LENGTHS.pack(2, 0) + b"{}",
+        child.LENGTHS.pack(100_000, 0) + b"[" * 100_000,
+    ],
+    ids=["huge", "huge header", "no JSON", "a list", "empty", "deep"],
+)
+def test_call__a_child_that_lies_is_a_child_that_died(sandbox: Sandbox, frame: bytes) -> None:
+    liar = {"backend": "tests.features.nasty.Liar", "backend_options": {"frame": frame.hex()}}
+    with pytest.raises(exceptions.ReaderFailed, match="died"):
+        sandbox.call("read", WHITE, OPTIONS | liar)
+    assert sandbox.call("read", WHITE, OPTIONS)[0]["text"] == "NO ENTRY"
+
+
+@pytest.mark.parametrize("name", ["inspect", "annotations", "no such", 7, None])
+def test_call__a_child_names_no_errors_but_ours(sandbox: Sandbox, name: object) -> None:
+    header = json.dumps({"error": name, "message": "x", child.LEAVES: False, child.EXPOSED: []}).encode()
+    frame = child.LENGTHS.pack(len(header), 0) + header
+    liar = {"backend": "tests.features.nasty.Liar", "backend_options": {"frame": frame.hex()}}
+    with pytest.raises(exceptions.DecoderCrashed, match="x"):
+        sandbox.call("read", WHITE, OPTIONS | liar)
+
+
+def test_call__another_reader_gets_another_child(sandbox: Sandbox) -> None:
+    pids = []
+    for options in (OPTIONS, OPTIONS, OPTIONS | {"backend_options": {"text": "EXIT"}}):
+        sandbox.call("read", WHITE, options)
+        pids.append(opening_half(sandbox).pid)
+    sandbox.call("verify", picture(), OPTIONS)
+    pids.append(opening_half(sandbox).pid)
+    assert pids[0] == pids[1]
+    assert len(set(pids)) == 3
+
+
+def test_call__a_reader_has_what_it_names(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("MODEL")
+    options = {"path": str(tmp_path / "model"), "honest": True}
+    snoop = {"backend": "tests.features.nasty.Snoop", "backend_options": options}
+    assert sandbox.call("read", WHITE, OPTIONS | snoop)[0]["text"] == "MODEL"
+
+
+@confines
+def test_call__a_reader_that_names_nothing_is_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("MODEL")
+    options = {"path": str(tmp_path / "model"), "honest": False}
+    snoop = {"backend": "tests.features.nasty.Snoop", "backend_options": options}
+    with pytest.raises(exceptions.ReaderUnavailable, match=r"Permission denied.*access\(\)"):
+        sandbox.call("read", WHITE, OPTIONS | snoop)
+
+
+@confines
+def test_child__is_exposed_to_nothing(sandbox: Sandbox) -> None:
+    sandbox.call("idle", b"", {})
+    assert sandbox.exposed == ()
+    sandbox.call("idle", b"", OPTIONS | SLEEPER)
+    assert sandbox.exposed == ()
+
+
+def test_child__where_a_container_forbids_it_files_are_opened_all_the_same() -> None:
+    code = f"""
+import logging
+logging.basicConfig(format="%(message)s")
+from mediasearch.features.sandbox import Budget, Sandbox
+sandbox = Sandbox(Budget(seconds=30))
+print(sandbox.call("verify", {picture()!r}, {OPTIONS!r}))
+print(sandbox.call("read", {WHITE!r}, {OPTIONS!r})[0]["text"])
+print(*sandbox.exposed)
+sandbox.close()
+"""
+    command = [sys.executable, "-m", "tests.features.blocked", code]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if ended.stderr.strip() == "no seccomp":
+        pytest.skip("this kernel has no seccomp filters, or forbids them")
+    opened, reading, exposed = ended.stdout.splitlines()
+    assert (opened, reading) == ("({}, b'')", "NO ENTRY")
+    assert EXPOSURES.keys() - set(exposed.split()) <= {"memory"}  # Root's, which has dropped what it takes for that.
+    assert ended.stderr.count("could read the site's settings") == 1
+
+
 def test_child__is_confined(sandbox: Sandbox) -> None:
     sandbox.call("verify", picture(), OPTIONS)
-    assert sandbox._process
-    limits = Path(f"/proc/{sandbox._process.pid}/limits").read_text()
+    limits = Path(f"/proc/{opening_half(sandbox).pid}/limits").read_text()
     soft = {line[:25].strip(): line[25:].split()[0] for line in limits.splitlines()[1:]}
     assert soft["Max data size"] == str(sandbox.budget.memory)
     assert soft["Max core file size"] == "0"
@@ -152,8 +248,7 @@ def test_child__keeps_no_memory_of_a_large_picture(sandbox: Sandbox) -> None:
     large = picture(size=(5_000, 4_000), mode="RGBA")
     for _ in range(3):
         sandbox.call("pixels", large, OPTIONS)
-    assert sandbox._process
-    assert psutil.Process(sandbox._process.pid).memory_info().rss < 80_000_000
+    assert opening_half(sandbox).memory_info().rss < 80_000_000
 
 
 def test_child__may_not_fill_the_disk(sandbox: Sandbox) -> None:
@@ -233,5 +328,6 @@ def test_child__imports_neither_django_nor_torch() -> None:
 def test_child__knows_no_secret(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "hush")
     sandbox.call("verify", picture(), OPTIONS)
-    assert sandbox._process
-    assert b"hush" not in Path(f"/proc/{sandbox._process.pid}/environ").read_bytes()
+    for process in (sandbox._process, opening_half(sandbox)):
+        assert process
+        assert b"hush" not in Path(f"/proc/{process.pid}/environ").read_bytes()
