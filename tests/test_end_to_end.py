@@ -152,7 +152,7 @@ def test_query_worker__encodes_pictures_for_processes_without_a_model(
         assert results[0].asset == expected
     # What is no picture ends neither the worker nor the search.
     generation = Generation.objects.get()
-    question = Question(generation.pk, "image", generation.encoder)
+    question = generation.question("image")
     Generation.objects.update(input_size=2_000)  # So that this process sends more than the worker takes.
     results = mediasearch.search(image=picture("green", (2_000, 2_000)))
     assert [notice.signal for notice in results.degraded] == ["image"]
@@ -184,7 +184,7 @@ def test_remote__no_broker(active_generation: Generation, monkeypatch: pytest.Mo
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(current_app, "send_task", refuse)
-    remote, question = Remote(pause=60), Question(1, "image", {})
+    remote, question = Remote(pause=60), Question(1, "image", {}, "fake/16")
     with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
         remote.encode_images(question, [Image.new("RGB", (8, 8))])
     with pytest.raises(mediasearch.MediaSearchError, match="did not answer a moment ago"):
@@ -200,14 +200,14 @@ def test_remote__a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current_app, "send_task", lambda *args, **kwargs: release.wait(20))
     started = time.monotonic()
     with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
-        Remote(timeout=0.3).encode_texts(Question(1, "image", {}), ["red"])
+        Remote(timeout=0.3).encode_texts(Question(1, "image", {}, "fake/16"), ["red"])
     assert time.monotonic() - started < 3
     release.set()
 
 
 def test_remote__without_pictures() -> None:
     with pytest.raises(mediasearch.MediaSearchError, match="switched off"):
-        Remote(pictures=False).encode_images(Question(1, "image", {}), [Image.new("RGB", (8, 8))])
+        Remote(pictures=False).encode_images(Question(1, "image", {}, "fake/16"), [Image.new("RGB", (8, 8))])
 
 
 def test_worker__a_pool_process_that_is_killed_is_replaced_soon(start: Start) -> None:

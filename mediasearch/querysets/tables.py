@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
 from django.db.models.functions import Now
 
 from mediasearch.querysets.base import StoredQuerySet
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from mediasearch.models import Embedding, Generation, Pause, Tally  # noqa: F401
+    from mediasearch.models import Embedding, Generation, Pause, Stray, Tally  # noqa: F401
 
 
 class EmbeddingQuerySet(StoredQuerySet["Embedding"]):
@@ -59,3 +63,28 @@ class TallyQuerySet(StoredQuerySet["Tally"]):
                 " ON CONFLICT (stage, outcome) DO UPDATE SET number = tally.number + excluded.number",
                 [stage, [outcome for outcome, _ in rows], [number for _, number in rows]],
             )
+
+
+class StrayQuerySet(StoredQuerySet["Stray"]):
+    """Queues on which messages of another site were met."""
+
+    def note(self, queue: str) -> None:
+        """Count a message; where the database takes no note of it, go on without."""
+        logger.warning(
+            "A message of another site, or of an older version, was met on the queue %s.",
+            queue,
+            extra={"event": "stray", "queue": queue},
+        )
+        try:
+            with transaction.atomic(self.db), connections[self.db].cursor() as cursor:
+                cursor.execute(
+                    f"INSERT INTO {self.model._meta.db_table} AS stray (queue, number, last_at)"
+                    " VALUES (%s, 1, statement_timestamp())"
+                    " ON CONFLICT (queue) DO UPDATE SET number = stray.number + 1, last_at = excluded.last_at",
+                    [queue],
+                )
+        except DatabaseError as error:
+            logger.warning("It could not be noted: %s", error)
+
+    def recent(self, seconds: float) -> StrayQuerySet:
+        return self.filter(last_at__gt=Now() - timedelta(seconds=seconds)).order_by("queue")
