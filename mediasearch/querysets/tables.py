@@ -70,21 +70,22 @@ class StrayQuerySet(StoredQuerySet["Stray"]):
 
     def note(self, queue: str) -> None:
         """Count a message; where the database takes no note of it, go on without."""
-        logger.warning(
-            "A message of another site, or of an older version, was met on the queue %s.",
-            queue,
-            extra={"event": "stray", "queue": queue},
-        )
         try:
             with transaction.atomic(self.db), connections[self.db].cursor() as cursor:
                 cursor.execute(
                     f"INSERT INTO {self.model._meta.db_table} AS stray (queue, number, last_at)"
                     " VALUES (%s, 1, statement_timestamp())"
-                    " ON CONFLICT (queue) DO UPDATE SET number = stray.number + 1, last_at = excluded.last_at",
+                    " ON CONFLICT (queue) DO UPDATE SET number = stray.number + 1, last_at = excluded.last_at"
+                    " RETURNING number",
                     [queue],
                 )
+                (number,) = cursor.fetchone()
         except DatabaseError as error:
-            logger.warning("It could not be noted: %s", error)
+            logger.warning("A message of another site on the queue %s could not be noted: %s", queue, error)
+            return
+        if number & (number - 1) == 0:  # The first, second, fourth, eighth...
+            extra = {"event": "stray", "queue": queue, "number": number}
+            logger.warning("Messages of another site came to the queue %s, %d so far.", queue, number, extra=extra)
 
     def recent(self, seconds: float) -> StrayQuerySet:
         return self.filter(last_at__gt=Now() - timedelta(seconds=seconds)).order_by("queue")
