@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,7 +33,8 @@ OTHERS, VISITORS, ADDRESSES = 1.0, 20, 100
 """Questions a second of all others together, how many these are, and from how many addresses one user comes."""
 BAR, SHORT_BAR = 0.05, 0.34
 """The share of the others' questions that may go without vectors; a few seconds hold too few questions for less."""
-DEGRADED = "did without some of its signals"
+_REASON = re.compile(r"<li><strong>[^<]*</strong> (.*?)</li>")
+"""Why a page did without a signal, as it says so."""
 Headers = Mapping[str, str]
 _unheard = itertools.count(100_000)
 
@@ -42,7 +45,8 @@ class Answer:
 
     seconds: float
     status: int
-    degraded: bool
+    reason: str
+    """Why it did without vectors; "" where it did not."""
 
 
 def run(given: Given, bars: Bars) -> None:
@@ -58,7 +62,7 @@ def run(given: Given, bars: Bars) -> None:
         await_processes(site, "worker-query")
         address = f"http://127.0.0.1:{site.port}/"
         until(lambda: _answers(address), 60.0)
-        until(lambda: not _ask(address, _from("192.0.2.1")).degraded, 60.0)
+        until(lambda: not _ask(address, _from("192.0.2.1")).reason, 60.0)
         crowds: dict[str, tuple[float, Callable[[int], Headers]]] = {
             "nobody else": (0.0, lambda _: {}),
             "3 a second, anonymous": (3.0, lambda _: _from("198.51.100.7")),
@@ -96,13 +100,17 @@ def _measure(
     for who, answers in (("others", others), ("the client", crowd)):
         if answers:
             spent = sorted(answer.seconds for answer in answers)
-            without = sum(answer.degraded for answer in answers)
+            reasons = Counter(answer.reason for answer in answers if answer.reason)
+            without = sum(reasons.values())
             bars.note(
                 f"{name}: {who}: questions, without vectors, p50 s, p95 s",
                 f"{len(answers)}, {without} ({without / len(answers):.0%}), {percentile(spent, 0.5):.3f},"
                 f" {percentile(spent, 0.95):.3f}",
             )
-    bars.at_most(f"{name}: others without vectors, of all", sum(a.degraded for a in others) / len(others), bar)
+            for reason, number in reasons.most_common(3):
+                bars.note(f"{name}: {who}: of these", f"{number}: {reason}")
+    share = sum(bool(answer.reason) for answer in others) / len(others)
+    bars.at_most(f"{name}: others without vectors, of all", share, bar)
     refused = sum(answer.status != 200 for answer in [*others, *crowd])
     bars.equal(f"{name}: answers that are errors", refused, 0)
 
@@ -122,7 +130,8 @@ def _ask(address: str, headers: Headers) -> Answer:
     question = f"{random.choice(WORDS)} {next(_unheard)}"
     began = time.monotonic()
     page = requests.get(address, {"q": question}, headers=headers, timeout=60.0)
-    return Answer(time.monotonic() - began, page.status_code, DEGRADED in unescape(page.text))
+    reason = _REASON.search(unescape(page.text))
+    return Answer(time.monotonic() - began, page.status_code, reason[1] if reason else "")
 
 
 def _steadily(rate: float, seconds: float) -> Iterator[float]:

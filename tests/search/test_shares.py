@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.core.cache.backends.locmem import LocMemCache
+from django.test import Client
 
 import mediasearch
 from mediasearch.exceptions import Crowded, QueryError
@@ -83,6 +84,23 @@ def test_search__a_crowd_is_answered_by_words_and_told_kindly(
     assert {notice.reason for notice in results.degraded} == {
         "Many questions came from you at once, and this one was not encoded. Ask again in a moment."
     }
+
+
+@pytest.mark.parametrize("page", ["/", "/admin/mediasearch/asset/"])
+def test_pages__a_user_is_one_client_from_wherever_and_an_address_is_another(
+    page: str, active_generation: Generation, make_asset: MakeAsset, questions: list[Question], admin_client: Any
+) -> None:
+    make_asset("red")
+    for number in range(2):
+        admin_client.get(page, {"q": f"red {number}"}, REMOTE_ADDR=f"192.0.2.{number}")
+    assert len({question.client for question in questions}) == 1
+    if page == "/":
+        for number in range(2):  # Each without a session, so that it begins a new one.
+            Client().get(page, {"q": f"blue {number}"}, REMOTE_ADDR="192.0.2.1")
+        Client().get(page, {"q": "green"}, REMOTE_ADDR="192.0.2.2")
+        assert [question.client for question in questions].count(questions[2].client) == 2
+        assert len({question.client for question in questions}) == 3
+    assert all(question.client for question in questions)
 
 
 def test_search__a_client_is_a_name() -> None:
