@@ -5,21 +5,33 @@ from __future__ import annotations
 import hashlib
 import time
 
-from django.db import ProgrammingError, connections, transaction
+from django.db import InterfaceError, OperationalError, ProgrammingError, connections, transaction
 
 _WORTH = 60.0
 """Seconds for which a mark is not asked for again; a site may move to another server while processes run."""
-_TABLES = "SELECT current_database(), d.oid, 'mediasearch_asset'::regclass::oid"
+_TABLES = "SELECT current_database(), d.oid, to_regclass('mediasearch_asset')::oid"
 _marks: dict[str, tuple[str, float]] = {}
 
 
 def of_database(using: str) -> str:
-    """Return the mark of the site that writes a database, the same in each of its processes."""
+    """Return the mark of the site that writes a database, the same in each of its processes.
+
+    While the database is away: the last one, or "" where there is none. A search may do without that database.
+    """
     mark, until = _marks.get(using, ("", 0.0))
     if time.monotonic() >= until:
-        mark = _mark(using)
+        try:
+            mark = _mark(using)
+        except (OperationalError, InterfaceError):
+            connections[using].close_if_unusable_or_obsolete()
         _marks[using] = mark, time.monotonic() + _WORTH
     return mark
+
+
+def is_foreign(mark: str | None, using: str) -> bool:
+    """Is this another site's mark? A message without one is of an older version, or of a process without a database."""
+    own = of_database(using) if mark else ""
+    return bool(own) and mark != own
 
 
 def _mark(using: str) -> str:

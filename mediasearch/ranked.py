@@ -21,7 +21,7 @@ from mediasearch.exceptions import PictureRefused, QueryError, Unavailable
 from mediasearch.features import backends
 from mediasearch.forms import sentence
 from mediasearch.models import Asset, Generation
-from mediasearch.search import engine, pictures, shares
+from mediasearch.search import encode, engine, pictures, shares
 from mediasearch.search.results import DEEPEST
 from mediasearch.templatetags.mediasearch import signal
 
@@ -110,8 +110,10 @@ def _keep(request: HttpRequest) -> str | None:
             return pictures.keep(pictures.look(pictures.take(upload), generation), upload.name)
     except PictureRefused as refusal:
         messages.error(request, sentence(refusal))
-    except (QueryError, Unavailable) as error:
+    except QueryError as error:
         messages.error(request, str(error))
+    except Unavailable as error:
+        messages.error(request, encode.reason_of(error))
     return None
 
 

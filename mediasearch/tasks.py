@@ -102,9 +102,8 @@ def _answer(encoder: Encoder, vectors: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _is_foreign(task: Task) -> bool:
-    """Did another site send this message? One without a mark is of an older version, or of beat."""
     mark = (task.request.headers or {}).get(remote.HEADER)
-    return mark is not None and mark != identity.of_database(router.db_for_write(Job))
+    return identity.is_foreign(mark, router.db_for_write(Job))
 
 
 @signals.celeryd_after_setup.connect
@@ -114,6 +113,14 @@ def note_queues(instance: WorkController, **_: Any) -> None:
     With eventlet it serves none of ours: psycopg works with gevent's threads, and with eventlet's waits for ever.
     """
     _HELD_QUEUES.update(instance.app.amqp.queues.consume_from)
+    usual = {f"mediasearch.{kind}" for kind in (*doorbell.STAGES, remote.KIND)}
+    unserved = sorted(_HELD_QUEUES & usual - doorbell.every_queue())
+    if unserved:
+        logger.warning(
+            'With MEDIASEARCH["QUEUE_PREFIX"] the queues of this site are %s: nothing of it comes to %s.',
+            ", ".join(sorted(doorbell.every_queue())),
+            ", ".join(unserved),
+        )
     served = sorted(_HELD_QUEUES & doorbell.every_queue())
     if served and instance.pool_cls.__module__ == _EVENTLET:
         logger.critical(

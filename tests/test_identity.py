@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from mediasearch import identity
 
@@ -43,3 +43,21 @@ def test_of_database__tables_of_another_schema_are_another_site() -> None:
         cursor.execute("CREATE SCHEMA neighbour; CREATE TABLE neighbour.mediasearch_asset (id int)")
         cursor.execute("SET LOCAL search_path = neighbour, public")
     assert identity.of_database("default") != first
+
+
+def test_of_database__away_it_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(using: str) -> str:
+        raise OperationalError("no route to host")
+
+    monkeypatch.setattr(identity, "_mark", fail)
+    assert identity.of_database("default") == ""
+    assert not identity.is_foreign("another", "default")
+    identity._marks["default"] = ("before", 0.0)
+    assert identity.of_database("default") == "before"
+    assert identity.is_foreign("another", "default")
+    assert not identity.is_foreign("before", "default")
+
+
+@pytest.mark.parametrize("mark", [None, ""])
+def test_is_foreign__not_what_bears_no_mark(mark: str | None) -> None:
+    assert not identity.is_foreign(mark, "default")

@@ -141,3 +141,15 @@ def test_warm_query__of_another_site_loads_nothing(
     from_elsewhere(tasks.warm_query)
     tasks.warm_query()
     assert Stray.objects.get().queue == QUERY
+
+
+def test_note_queues__a_worker_of_the_names_before_a_prefix_is_told_so(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUEUE_PREFIX": "shop"}
+    amqp = SimpleNamespace(queues=SimpleNamespace(consume_from={"mediasearch.read": None, "shop.embed": None}))
+    monkeypatch.setattr(tasks, "_HELD_QUEUES", set())
+    tasks.note_queues(SimpleNamespace(app=SimpleNamespace(amqp=amqp), pool_cls=prefork.TaskPool))
+    assert "the queues of this site are shop.embed, shop.query, shop.read: nothing of it comes to mediasearch.read" in (
+        caplog.text
+    )

@@ -50,7 +50,7 @@ class Lines:
     def leave(self, place: Place, *, in_vain: bool = False) -> None:
         """Take a question out of its line, after its turn or in vain; the next one is the first then, where it was."""
         with self._changing:
-            if not in_vain:
+            if place.client and not in_vain:
                 took = time.monotonic() - place.began
                 self._pace = took if self._pace is None else self._pace + _WEIGHT * (took - self._pace)
             line = self._lines.get(place.client)

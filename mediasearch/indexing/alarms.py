@@ -89,10 +89,10 @@ def _foreign(strays: Sequence[Stray]) -> Iterable[Alarm]:
         last = stray.last_at.astimezone(UTC)
         yield Alarm(
             "foreign",
-            f"Another site shares the queue {stray.queue}: {stray.number:,} messages were refused, the last at"
-            f" {last:%Y-%m-%d %H:%M} UTC. Each takes some that are for the other, whose searches then go without"
-            ' vectors and whose work waits for a sweep. Give each site a MEDIASEARCH["QUEUE_PREFIX"], or a database'
-            " of the broker's, of its own.",
+            f"Another site, or a worker of an older version, shares the queue {stray.queue}: {stray.number:,} messages"
+            f" were refused, the last at {last:%Y-%m-%d %H:%M} UTC. Each site takes some that are for the other, whose"
+            " searches then go without vectors and whose work waits for a sweep. Give each site a"
+            ' MEDIASEARCH["QUEUE_PREFIX"], or a database of the broker\'s, of its own.',
         )
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 
 from celery import current_app
-from django.db import OperationalError, connections, router, transaction
+from django.db import connections, router, transaction
 
 from mediasearch import conf, identity
 from mediasearch.features import remote
@@ -127,16 +127,8 @@ class _Ringer:
                 queues, self._wanted, self._busy = self._wanted, set(), True
             for queue in sorted(queues):
                 _publish(queue)
+            connections.close_all()  # Seldom asked: which site this is.
             time.sleep(GAP)
-
-
-def _site() -> str:
-    """Return this site's mark; the thread that rings needs no connection beside."""
-    try:
-        return identity.of_database(router.db_for_write(Job))
-    finally:
-        if threading.current_thread() is not threading.main_thread():
-            connections.close_all()
 
 
 _current: _Ringer | None = None
@@ -158,13 +150,11 @@ def _publish(queue: str) -> None:
             task,
             arguments,
             queue=queue,
-            headers={remote.HEADER: _site()},
+            headers={remote.HEADER: identity.of_database(router.db_for_write(Job))},
             expires=EXPIRES,
             retry=False,
             ignore_result=True,
         )
-    except OperationalError as error:
-        logger.warning("The database can't be asked which site this is (%s); the sweep will ring again.", error)
     except Exception as error:  # Whatever a broker's client raises: a thread that ended would never ring again.
         logger.warning(
             "The broker did not take a doorbell for %s (%s); the sweep will ring again. Is CELERY_BROKER_URL right?",

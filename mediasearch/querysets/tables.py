@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models.functions import Now
 
 from mediasearch.querysets.base import StoredQuerySet
@@ -80,7 +80,7 @@ class StrayQuerySet(StoredQuerySet["Stray"]):
                     [queue],
                 )
                 (number,) = cursor.fetchone()
-        except DatabaseError as error:
+        except Error as error:
             logger.warning("A message of another site on the queue %s could not be noted: %s", queue, error)
             return
         if number & (number - 1) == 0:  # The first, second, fourth, eighth...

@@ -67,7 +67,7 @@ def encode(query: Query, generation: Generation | None) -> Vectors:
             except Unavailable as error:
                 if part.text:
                     failed[part.text, own] = error
-                notices.append(Notice(name, _reason(error)))
+                notices.append(Notice(name, reason_of(error)))
         if parts and (total := _sum(parts)) is not None:
             found[name] = total
         elif parts:
@@ -76,7 +76,8 @@ def encode(query: Query, generation: Generation | None) -> Vectors:
     return Vectors(**found, picture=seen[0] if seen else None, notices=tuple(dict.fromkeys(notices)))
 
 
-def _reason(error: Unavailable) -> str:
+def reason_of(error: Unavailable) -> str:
+    """Return the sentence for whoever asked why something could not be encoded."""
     if isinstance(error, Crowded):
         return gettext("Many questions came from you at once, and this one was not encoded. Ask again in a moment.")
     return str(error)
