@@ -24,7 +24,7 @@ from mediasearch.exceptions import Crowded, EncoderUnavailable, Foreign
 from mediasearch.features import patience
 from mediasearch.features.base import RANKS, QueryEncoder, Question
 from mediasearch.features.crew import Crew
-from mediasearch.features.lines import Lines
+from mediasearch.features.lines import Lines, Place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +40,8 @@ TEXTS, IMAGES = "mediasearch.encode_texts", "mediasearch.encode_images"
 _WORTH = 10.0
 """Seconds for which an answer is worth having; a worker drops questions that are older."""
 _THREADS = 16
-_PRIORITIES = (0, 3, 6, 9)
-"""Of messages, by rank: the steps between which Celery's Redis transport tells."""
-assert len(_PRIORITIES) == RANKS
+_PRIORITIES = range(0, 3 * RANKS, 3)
+"""Of messages, by rank: 0, 3, 6 and 9 are what Celery's Redis transport tells apart."""
 _Kind = tuple[str, int]
 """A task and a rank: questions that wait behind others say nothing to those that don't."""
 
@@ -92,10 +91,8 @@ class Remote(QueryEncoder):
             self._try(kind, answering)
             raise EncoderUnavailable(_SILENT)
         place = self._lines.join(question.client, seconds)
-        stands = not place.turn.done()
-        if stands and not (left.wait(place.turn, usual) and kind not in self._try_at):
-            self._lines.leave(place, in_vain=True)
-            raise EncoderUnavailable(_SILENT) if kind in self._try_at else Crowded
+        if stood := not place.turn.done():
+            self._stand(place, kind, left, usual)
         if not left.left(usual):
             late.set()
         try:
@@ -110,10 +107,18 @@ class Remote(QueryEncoder):
             return answer.result()
         late.set()
         answer.cancel()
-        if stands:  # Its own client's questions had taken its time: that says nothing of the worker.
+        if stood:  # Its own client's questions had taken its time: that says nothing of the worker.
             raise Crowded
         self._rest(kind)
         raise EncoderUnavailable(_nobody(f" within {seconds:.2g} s"))
+
+    def _stand(self, place: Place, kind: _Kind, left: patience.Patience, usual: float) -> None:
+        """Wait for a question's turn. Raises Crowded, or EncoderUnavailable where the worker fell silent meanwhile."""
+        in_time = left.wait(place.turn, usual)
+        if in_time and kind not in self._try_at:
+            return
+        self._lines.leave(place, in_vain=True)
+        raise EncoderUnavailable(_SILENT) if kind in self._try_at else Crowded
 
     def _answering(
         self,
