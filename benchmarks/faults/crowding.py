@@ -22,13 +22,15 @@ from html import unescape
 import requests
 
 from benchmarks.bars import Bars, Given, experiment
-from benchmarks.degraded import WORDS, _answers, _fill
+from benchmarks.degraded import WORDS, _answers
 from benchmarks.faults.site import Site, await_processes, running, until
 from benchmarks.site import percentile
 
 TAKES = 0.17
 """Seconds for a text: ViT-B-32's text tower takes 0.15 to 0.2 on two shared cores."""
 SECONDS, SHORT_SECONDS = 60.0, 6.0
+ASSETS = 200
+"""Few, as it is not the statement that is measured."""
 OTHERS, VISITORS, ADDRESSES = 1.0, 20, 100
 """Questions a second of all others together, how many these are, and from how many addresses one user comes."""
 BAR, SHORT_BAR = 0.05, 0.34
@@ -57,7 +59,7 @@ def run(given: Given, bars: Bars) -> None:
         "PROXIES": 1,
     }
     with running("worker-query", "web", settings=settings) as site:
-        _fill(random.Random(given.seed))
+        _fill()
         user = _logged_in()
         await_processes(site, "worker-query")
         address = f"http://127.0.0.1:{site.port}/"
@@ -144,6 +146,20 @@ def _by_chance(chance: random.Random, rate: float, seconds: float) -> Iterator[f
     while moment < seconds:
         yield moment
         moment += chance.expovariate(rate)
+
+
+def _fill() -> None:
+    from mediasearch.features.fake import FakeEncoder
+    from mediasearch.indexing import generations
+    from mediasearch.models import Asset, Embedding
+
+    generation = generations.ensure_active()
+    titles = [f"{word} {number}" for word in WORDS for number in range(ASSETS // len(WORDS))]
+    assets = Asset.objects.bulk_create(Asset(source="library", title=title) for title in titles)
+    Embedding.objects.bulk_create(
+        Embedding(generation=generation, asset=asset, image=vector, caption=vector)
+        for asset, vector in zip(assets, FakeEncoder().encode_texts(titles), strict=True)
+    )
 
 
 def _from(address: str) -> dict[str, str]:
