@@ -17,6 +17,8 @@ from mediasearch.exceptions import ImproperlySet, MediaSearchError
 
 _OPENCLIP_PATH = "mediasearch.features.openclip.OpenClip"
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+"""What every broker takes as the beginning of a queue's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Settings:
     leg: Spec | None = None
     reranker: Spec | None = None
     doorbell: str = "celery"
+    queue_prefix: str = "mediasearch"
     weights: Mapping[str, float] = field(
         default_factory=lambda: {"image": 1.0, "caption": 0.75, "text": 2.0, "recency": 0.0, "popularity": 0.0}
     )
@@ -120,6 +123,11 @@ class Settings:
     index_workers: int = 0
     keep_done_days: int = 30
     metrics_token: str = field(default="", repr=False)
+    proxies: int = 0
+
+    def queue(self, kind: str) -> str:
+        """Return the name of this site's queue of a kind: `embed`, `read` or `query`."""
+        return f"{self.queue_prefix}.{kind}"
 
 
 _SPECS = {"encoder", "caption_encoder", "query_encoder", "reader", "captioner", "leg", "reranker"}
@@ -157,6 +165,11 @@ def _typed(name: str, value: Any) -> Any:
         return None if value is None and name in _OPTIONAL else Spec.parse(value, key)
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be one of {", ".join(_CHOICES[name])}, not {value!r}.')
+    if name == "queue_prefix" and not (isinstance(value, str) and _PREFIX.fullmatch(value)):
+        raise ImproperlySet(
+            'MEDIASEARCH["QUEUE_PREFIX"] begins with a letter or digit, and has up to 60 letters, digits and'
+            f" . _ - in all, not {value!r}."
+        )
     default = getattr(Settings(), name)
     if isinstance(default, tuple) and isinstance(value, list | tuple):
         return tuple(value)

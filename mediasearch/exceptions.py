@@ -10,6 +10,8 @@ MediaSearchError
         FileUnreadable      its storage gives out other files
     Unavailable             something shared is down; trying later helps
         EncoderUnavailable, ReaderUnavailable, CaptionerUnavailable, SandboxUnavailable, DatabaseFull
+            Crowded         a client's own questions stand before this one
+            Foreign         a question came to another site's worker, or its answer from one
         StorageUnavailable  some files can't be read
             ThumbnailsUnavailable  thumbnails can't be written
     Withheld                a file whose metadata can't be cleared: sent only to users who may have all of it
@@ -95,6 +97,14 @@ class Unavailable(MediaSearchError):
 
 class EncoderUnavailable(Unavailable):
     """The encoder can't be loaded. Look at MEDIASEARCH["ENCODER"]."""
+
+
+class Crowded(EncoderUnavailable):
+    """Many questions of this client came at once; this one was not encoded. Ask it again in a moment."""
+
+
+class Foreign(EncoderUnavailable):
+    """A worker of another site took this question. Give each a QUEUE_PREFIX, or a broker's database, of its own."""
 
 
 class ReaderUnavailable(Unavailable):

@@ -18,16 +18,18 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import HalfVectorField
 
-from mediasearch import conf
+from mediasearch import conf, identity
 from mediasearch.derivation import LIBRARY as LIBRARY
 from mediasearch.derivation import Inputs
 from mediasearch.features import lexemes
+from mediasearch.features.base import Question
 from mediasearch.querysets import (
     AssetQuerySet,
     EmbeddingQuerySet,
     GenerationQuerySet,
     JobQuerySet,
     PauseQuerySet,
+    StrayQuerySet,
     TallyQuerySet,
 )
 from mediasearch.shared_rows import SharedRow
@@ -265,6 +267,13 @@ class Generation(models.Model):
         languages = self.languages if field == "image" else self.caption_languages
         return None if languages is None else frozenset(languages)
 
+    def question(self, field: str) -> Question:
+        """Return what an encoder of questions needs to know of the space of `image` or `caption` vectors."""
+        site = identity.of_database(router.db_for_write(type(self)))
+        if field == "caption" and self.caption_encoder is not None:
+            return Question(self.pk, field, self.caption_encoder, self.caption_fingerprint, site)
+        return Question(self.pk, "image", self.encoder, self.fingerprint, site)
+
     @property
     def widths(self) -> dict[str, int]:
         """The dimensions of each field of `Embedding` that this generation fills."""
@@ -386,3 +395,16 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stage} {self.outcome}: {self.number}"
+
+
+class Stray(models.Model):
+    """How many messages that were not this site's came to one of its queues, or were answered from one."""
+
+    queue = models.CharField(max_length=100, unique=True)
+    number = models.PositiveBigIntegerField(default=0)
+    last_at = models.DateTimeField()
+
+    objects = StrayQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.queue}: {self.number}"

@@ -16,11 +16,12 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from mediasearch.asking import GONE, PictureForm, Shown, inline
+from mediasearch.clients import client_of
 from mediasearch.exceptions import PictureRefused, QueryError, Unavailable
 from mediasearch.features import backends
 from mediasearch.forms import sentence
 from mediasearch.models import Asset, Generation
-from mediasearch.search import engine, pictures
+from mediasearch.search import encode, engine, pictures, shares
 from mediasearch.search.results import DEEPEST
 from mediasearch.templatetags.mediasearch import signal
 
@@ -60,7 +61,8 @@ class RankedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return queryset, False
         try:
             scope = queryset.prefetch_related(None)
-            outcome = engine.search(search_term, image=kept and kept[0], scope=scope, limit=DEEPEST).outcome
+            image, client = kept and kept[0], client_of(request)
+            outcome = engine.search(search_term, image=image, scope=scope, client=client, limit=DEEPEST).outcome
         except QueryError as error:
             _tell(request, str(error))
             return queryset.none(), False
@@ -104,11 +106,14 @@ def _keep(request: HttpRequest) -> str | None:
     try:
         if generation is None:
             raise Unavailable(gettext("No picture has been encoded yet."))
-        return pictures.keep(pictures.look(pictures.take(upload), generation), upload.name)
+        with shares.asking(client_of(request)):
+            return pictures.keep(pictures.look(pictures.take(upload), generation), upload.name)
     except PictureRefused as refusal:
         messages.error(request, sentence(refusal))
-    except (QueryError, Unavailable) as error:
+    except QueryError as error:
         messages.error(request, str(error))
+    except Unavailable as error:
+        messages.error(request, encode.reason_of(error))
     return None
 
 

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from mediasearch import asking, paging
 from mediasearch.asking import SearchForm
+from mediasearch.clients import client_of
 from mediasearch.exceptions import (
     FileMissing,
     MediaSearchError,
@@ -59,7 +60,7 @@ def search(request: HttpRequest) -> HttpResponse:
     asked = request.POST if request.method == "POST" else request.GET
     form = SearchForm(asked, categories(scope), request.FILES, _liked(asked.get("like", ""), scope))
     page = Page.asked(request.GET.get("page", ""))
-    outcome = _outcome(form, page, user)
+    outcome = _outcome(form, page, user, client_of(request))
     shown = asking.shown(form, outcome)
     asks = bool(form.cleaned_data.get("q") or shown)
     hits = outcome.hits if outcome else ()
@@ -164,11 +165,12 @@ def categories(scope: AssetQuerySet) -> list[str]:
         return [category for (category,) in cursor.fetchall()]
 
 
-def _outcome(form: SearchForm, page: Page, user: Any) -> Outcome | None:
+def _outcome(form: SearchForm, page: Page, user: Any, client: str) -> Outcome | None:
     if not form.is_valid():
         return None
     try:
-        return engine.search(**form.question(), user=user, limit=page.limit, offset=page.offset).outcome
+        results = engine.search(**form.question(), user=user, client=client, limit=page.limit, offset=page.offset)
+        return results.outcome
     except PictureRefused as error:
         form.add_error("upload", sentence(error))
     except QueryError as error:

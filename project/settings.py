@@ -59,6 +59,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
 CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL
+QUEUE_PREFIX = os.environ.get("QUEUE_PREFIX", "mediasearch")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -77,7 +78,7 @@ CELERY_BEAT_SCHEDULE = {
     "mediasearch-sweep": {
         "task": "mediasearch.sweep",
         "schedule": 5.0,
-        "options": {"queue": "mediasearch.embed", "expires": 5.0},
+        "options": {"queue": f"{QUEUE_PREFIX}.embed", "expires": 5.0},
     }
 }
 
@@ -101,4 +102,5 @@ MEDIASEARCH = {
         "BACKEND": "mediasearch.features.openclip.OpenClip",
         "OPTIONS": {"model": MODEL, "pretrained": PRETRAINED, "threads": 2},
     },
+    "QUEUE_PREFIX": QUEUE_PREFIX,
 }

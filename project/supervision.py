@@ -52,7 +52,8 @@ def site(run: Path) -> list[Program]:
 
 
 def _worker(celery: tuple[str, ...], queue: str) -> Program:
-    options = ("--queues", f"mediasearch.{queue}", "--concurrency", "1", "--hostname", f"{queue}@demo")
+    prefix = os.environ.get("QUEUE_PREFIX", "mediasearch")  # As the settings read it.
+    options = ("--queues", f"{prefix}.{queue}", "--concurrency", "1", "--hostname", f"{queue}@demo")
     alone = ("--without-gossip", "--without-mingle")
     # QUIT: finish within CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT; TERM would wait for as long as there is work.
     return Program(f"worker-{queue}", (*celery, "worker", *options, *alone), stop_signal="QUIT")

@@ -23,6 +23,7 @@ if "REDIS_URL" not in os.environ:
     os.environ["REDIS_URL"] = start_valkey(DATA / "valkey").url
 
 from project.settings import *  # noqa: E402, F403
+from project.settings import QUEUE_PREFIX  # noqa: E402
 
 MEDIA_ROOT = DATA / "media"
 STATIC_ROOT = DATA / "static"
@@ -33,4 +34,5 @@ MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
+    "QUEUE_PREFIX": QUEUE_PREFIX,
 }

@@ -46,6 +46,9 @@ def test_check__a_sound_set_up_has_nothing_to_say(db: None) -> None:
         ({"ENCODER": "openclip"}, "mediasearch.E001", "must look like"),
         ({"ENCODER": {"BACKEND": "x.Y", "OPTION": {}}}, "mediasearch.E001", "OPTION"),
         ({"WEIGHTS": {"image": "much"}}, "mediasearch.E001", "0 or more"),
+        ({"QUEUE_PREFIX": "my shop"}, "mediasearch.E001", "letters, digits and . _ -"),
+        ({"QUEUE_PREFIX": ""}, "mediasearch.E001", "begins with a letter or digit"),
+        ({"QUEUE_PREFIX": None}, "mediasearch.E001", "not None"),
         ([], "mediasearch.E001", "must be a dict"),
         ({"READER": {"BACKEND": "no.such.Reader"}}, "mediasearch.E002", "can't be imported"),
         (

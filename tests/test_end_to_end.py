@@ -7,19 +7,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from celery import current_app
 from django.core.files.base import ContentFile
 from PIL import Image
 
 import mediasearch
+from mediasearch.exceptions import Foreign
 from mediasearch.features.base import Question
-from mediasearch.features.remote import Remote
+from mediasearch.features.remote import HEADER, Remote
 from mediasearch.indexing import doorbell, generations
-from mediasearch.models import Asset, Embedding, Generation, Job
+from mediasearch.models import Asset, Embedding, Generation, Job, Stray
 from tests.conftest import PUBLISH, picture
 from tests.live import Worker, until
 
@@ -152,7 +155,7 @@ def test_query_worker__encodes_pictures_for_processes_without_a_model(
         assert results[0].asset == expected
     # What is no picture ends neither the worker nor the search.
     generation = Generation.objects.get()
-    question = Question(generation.pk, "image", generation.encoder)
+    question = generation.question("image")
     Generation.objects.update(input_size=2_000)  # So that this process sends more than the worker takes.
     results = mediasearch.search(image=picture("green", (2_000, 2_000)))
     assert [notice.signal for notice in results.degraded] == ["image"]
@@ -160,6 +163,34 @@ def test_query_worker__encodes_pictures_for_processes_without_a_model(
     assert "more than a question may have" in caplog.text
     assert Remote(**PATIENT["OPTIONS"]).encode_texts(question, ["red"]).shape == (1, 16)
     assert worker.process.poll() is None
+
+
+def test_query_worker__refuses_questions_and_doorbells_of_another_site(start: Start, settings: Any) -> None:
+    start(*INDEXING)
+    until(active, "no generation was made")
+    start("mediasearch.query")
+    remotely = Remote(**PATIENT["OPTIONS"])
+    question = Generation.objects.get().question("image")
+    assert remotely.encode_texts(question, ["red"]).shape == (1, 16)
+    for foreign in (replace(question, site="another"), replace(question, fingerprint="fake/17")):
+        with pytest.raises(Foreign, match="QUEUE_PREFIX"):
+            remotely.encode_texts(foreign, ["red"])
+    assert Stray.objects.get(queue="mediasearch.query").number == 2
+    current_app.send_task(doorbell.DRAIN, ["mediasearch.read"], queue="mediasearch.read", headers={HEADER: "another"})
+    until(Stray.objects.filter(queue="mediasearch.read").exists, "the doorbell was not refused")
+    asset = upload("red")
+    until(lambda: finished(asset), "our own doorbells are refused, too")
+
+
+def test_query_worker__serves_the_queue_of_the_prefix(start: Start, settings: Any) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUEUE_PREFIX": "shop"}
+    start("shop.embed", "shop.read", QUEUE_PREFIX="shop")
+    start("shop.query", QUEUE_PREFIX="shop")
+    until(active, "no generation was made")
+    asset = upload("red")
+    until(lambda: finished(asset), "the picture was not indexed")
+    assert Remote(**PATIENT["OPTIONS"]).encode_texts(Generation.objects.get().question("image"), ["red"]).size == 16
+    assert not Stray.objects.exists()
 
 
 def test_query_worker__absent_the_text_answers_soon(start: Start, active_generation: Generation, settings: Any) -> None:
@@ -184,7 +215,7 @@ def test_remote__no_broker(active_generation: Generation, monkeypatch: pytest.Mo
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(current_app, "send_task", refuse)
-    remote, question = Remote(pause=60), Question(1, "image", {})
+    remote, question = Remote(pause=60), Question(1, "image", {}, "fake/16")
     with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
         remote.encode_images(question, [Image.new("RGB", (8, 8))])
     with pytest.raises(mediasearch.MediaSearchError, match="did not answer a moment ago"):
@@ -194,20 +225,18 @@ def test_remote__no_broker(active_generation: Generation, monkeypatch: pytest.Mo
 
 
 def test_remote__a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from celery import current_app
-
     release = threading.Event()
     monkeypatch.setattr(current_app, "send_task", lambda *args, **kwargs: release.wait(20))
     started = time.monotonic()
     with pytest.raises(mediasearch.MediaSearchError, match="No query worker answers"):
-        Remote(timeout=0.3).encode_texts(Question(1, "image", {}), ["red"])
+        Remote(timeout=0.3).encode_texts(Question(1, "image", {}, "fake/16"), ["red"])
     assert time.monotonic() - started < 3
     release.set()
 
 
 def test_remote__without_pictures() -> None:
     with pytest.raises(mediasearch.MediaSearchError, match="switched off"):
-        Remote(pictures=False).encode_images(Question(1, "image", {}), [Image.new("RGB", (8, 8))])
+        Remote(pictures=False).encode_images(Question(1, "image", {}, "fake/16"), [Image.new("RGB", (8, 8))])
 
 
 def test_worker__a_pool_process_that_is_killed_is_replaced_soon(start: Start) -> None:

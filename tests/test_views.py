@@ -139,7 +139,7 @@ def test_search__marks_a_total_that_is_a_lower_bound(
 ) -> None:
     hits = views.engine.search(scope=Asset.objects.filter(pk=make_asset("red").pk)).outcome.hits
     outcome = Outcome(hits=hits, total=1_234, total_is_exact=False, notices=(Notice("image", "<b>Why</b>"),))
-    monkeypatch.setattr(views, "_outcome", lambda form, page, user: form.is_valid() and outcome)
+    monkeypatch.setattr(views, "_outcome", lambda form, page, user, client: form.is_valid() and outcome)
     html = text_of(client.get(HOME, {"q": "red"}))
     assert "at least 1,234 pictures" in html
     assert "&lt;b&gt;Why" in html
@@ -197,7 +197,7 @@ def test_search__pages_no_deeper_than_can_be_ranked(
 ) -> None:
     hits = views.engine.search(scope=Asset.objects.filter(pk=make_asset("red").pk)).outcome.hits
     outcome = Outcome(hits=hits * 16, total=5_000)
-    monkeypatch.setattr(views, "_outcome", lambda form, page, user: form.is_valid() and outcome)
+    monkeypatch.setattr(views, "_outcome", lambda form, page, user, client: form.is_valid() and outcome)
     page = client.get(HOME, {"page": 900})
     assert page.context["page"].number == 42
     assert page.context["page"].offset + page.context["page"].limit == 1_000

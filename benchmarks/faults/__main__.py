@@ -53,6 +53,8 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "pools-gevent": ("pools", "--pool", "gevent"),
     "pools-prefork": ("pools", "--pool", "prefork"),
     "pools-command": ("pools", "--pool", "command"),
+    "crowding": ("crowding",),
+    "two-sites": ("neighbours",),
 }
 """Each name with the module and its own arguments."""
 SEEDED = ("chaos-celery", "chaos-command")

@@ -137,7 +137,7 @@ def _plans() -> list[str]:
     from mediasearch.models import Stage
 
     with CaptureQueriesContext(connection) as asked:
-        ledger.urgency(doorbell.QUEUES[QUEUE])
+        ledger.urgency(doorbell.queues()[QUEUE])
         claims = ledger.claim(Stage.EMBED_IMAGE, 32)
     ledger.release(claims, "")
     plans = []

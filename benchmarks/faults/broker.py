@@ -67,7 +67,7 @@ def _have_doorbells_wait() -> None:
     first = 1_000_000 + Asset.objects.count()
     uploads.store(range(first, first + BUSY_WITH))
     for _ in range(3):
-        for queue in doorbell.QUEUES:
+        for queue in doorbell.queues():
             doorbell._publish(queue)
         until(Job.objects.filter(state="running", stage=Stage.READ).exists, 10.0, every=0.01)
 

@@ -65,3 +65,15 @@ class Skewed(FakeEncoder):
     def _unit(self, colours: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
         weights = np.linspace(1.0, 0.2, len(colours[0]))
         return super()._unit([np.roll(values * weights, 3) for values in colours])
+
+
+class Deliberate(FakeEncoder):
+    """Takes so many seconds for each text, as CLIP's text tower does without a GPU, and none of the processor's."""
+
+    def __init__(self, seconds: float = 0.17, **options: Any) -> None:
+        super().__init__(**options)
+        self._seconds = seconds
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        time.sleep(self._seconds * len(texts))
+        return super().encode_texts(texts)

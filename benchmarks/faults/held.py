@@ -87,7 +87,7 @@ def _owe(asset: int) -> None:
 
     jobs = Job.objects.filter(asset=asset).exclude(input_key="")
     jobs.update(state="pending", attempts=0, due_at=Now(), token=None, lease_until=None, finished_at=None)
-    doorbell.ring(doorbell.QUEUES)
+    doorbell.ring(doorbell.queues())
 
 
 def _left(asset: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from project.addresses import database
 from project.settings import *  # noqa: F403
-from project.settings import DATA, DATABASES, INSTALLED_APPS, LOGGING
+from project.settings import DATA, DATABASES, INSTALLED_APPS, LOGGING, QUEUE_PREFIX
 
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
@@ -26,6 +26,7 @@ MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
+    "QUEUE_PREFIX": QUEUE_PREFIX,
     **json.loads(os.environ.get("FAULTS_MEDIASEARCH", "{}")),
 }
 if os.environ.get("FAULTS_LOGS") == "json":

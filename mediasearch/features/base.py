@@ -172,6 +172,9 @@ class Reranker(Backend, ABC):
         """
 
 
+RANKS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Which encoder a search needs: that of one vector field of one generation."""
@@ -181,6 +184,14 @@ class Question:
     """`image` or `caption`."""
     spec: Mapping[str, Any]
     """How the encoder is made: {"BACKEND": ..., "OPTIONS": ...}."""
+    fingerprint: str = ""
+    """Of the encoder that the vectors must come from: those of any other are comparable with nothing."""
+    site: str = ""
+    """The mark of the site that asks; a worker of another one refuses the question."""
+    client: str = ""
+    """Whose question it is, so that everybody has a share of the encoder; "" where it is nobody's in particular."""
+    rank: int = 0
+    """From 0 to `RANKS` - 1: how much the client has asked lately; questions of a lower rank go first."""
     late: Callable[[NDArray[np.float32]], None] | None = None
     """Takes the vectors that come when nobody waits for them any more, in a thread of the query encoder's."""
 

@@ -9,7 +9,7 @@ from datetime import UTC
 from mediasearch import conf
 from mediasearch.indexing import doorbell
 from mediasearch.indexing.figures import Alarm, GenerationStatus, StageStatus
-from mediasearch.models import Generation
+from mediasearch.models import Generation, Stray
 
 QUIET = 50.0
 """Seconds without a sign of life after which a queue is deserted; a probe every ten tells within the minute."""
@@ -17,13 +17,16 @@ LONG_QUIET = 300.0
 """The same for a stage of a queue whose other stages are being done."""
 
 
-def alarms(stages: Sequence[StageStatus], generations: Sequence[GenerationStatus], assets: int) -> list[Alarm]:
+def alarms(
+    stages: Sequence[StageStatus], generations: Sequence[GenerationStatus], assets: int, strays: Sequence[Stray]
+) -> list[Alarm]:
     """Return what is wrong, the most urgent first."""
     return [
         *_silent(stages),
         *_paused(stages),
         *_no_generation(generations, assets),
         *_index(generations),
+        *_foreign(strays),
         *_failed(stages),
     ]
 
@@ -34,7 +37,7 @@ def _silent(stages: Sequence[StageStatus]) -> Iterable[Alarm]:
     A queue's workers take its stages in turn, so one of them may wait while another has a long batch: the whole
     queue must be quiet, or the stage for very long.
     """
-    for queue, names in doorbell.QUEUES.items():
+    for queue, names in doorbell.queues().items():
         own = [s for s in stages if s.stage in names]
         queue_quiet = min(map(_quiet, own), default=math.inf)
         for s in own:
@@ -65,10 +68,11 @@ def _paused(stages: Sequence[StageStatus]) -> Iterable[Alarm]:
 
 def _no_generation(generations: Sequence[GenerationStatus], assets: int) -> Iterable[Alarm]:
     if assets and not any(g.state == Generation.State.ACTIVE for g in generations):
+        queue = conf.settings().queue("embed")
         yield Alarm(
             "no-generation",
             "There are images, but no active generation of vectors: searches find texts alone. Start"
-            " `celery -A yoursite worker -Q mediasearch.embed`, or run `manage.py mediasearch_reindex`.",
+            f" `celery -A yoursite worker -Q {queue}`, or run `manage.py mediasearch_reindex`.",
         )
 
 
@@ -78,6 +82,18 @@ def _index(generations: Sequence[GenerationStatus]) -> Iterable[Alarm]:
         if g.flaws and g.state == Generation.State.ACTIVE and g.images > conf.settings().exact_scope:
             remedy = "Searches are slow until `manage.py mediasearch_indexes --repair` has mended it."
             yield Alarm("index", " ".join([*g.flaws, remedy]))
+
+
+def _foreign(strays: Sequence[Stray]) -> Iterable[Alarm]:
+    for stray in strays:
+        last = stray.last_at.astimezone(UTC)
+        yield Alarm(
+            "foreign",
+            f"Another site, or a worker of an older version, shares the queue {stray.queue}: {stray.number:,} messages"
+            f" were refused, the last at {last:%Y-%m-%d %H:%M} UTC. Each site takes some that are for the other, whose"
+            " searches then go without vectors and whose work waits for a sweep. Give each site a"
+            ' MEDIASEARCH["QUEUE_PREFIX"], or a database of the broker\'s, of its own.',
+        )
 
 
 def _failed(stages: Sequence[StageStatus]) -> Iterable[Alarm]:

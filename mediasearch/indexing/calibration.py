@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from django.db import router
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mediasearch import conf
 from mediasearch.exceptions import CalibrationLost, CalibrationTaken, NotReady, Unavailable
 from mediasearch.features import patience
-from mediasearch.features.base import Question
+from mediasearch.features.base import RANKS
 from mediasearch.indexing import scans, turns
 from mediasearch.indexing.phrases import PHRASES
 from mediasearch.indexing.turns import Turn
@@ -173,7 +173,7 @@ def _words(generation: Generation, turn: Turn) -> Vectors:
     Else of the library's own descriptions, where the same encoder made their vectors.
     """
     try:
-        question = Question(generation.pk, "image", generation.encoder)
+        question = replace(generation.question("image"), rank=RANKS - 1)
         encoder = conf.settings().query_encoder.load()
         encoded = []
         for start in range(0, SAMPLE, _AT_ONCE):

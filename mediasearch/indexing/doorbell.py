@@ -17,20 +17,19 @@ from collections.abc import Iterable
 from celery import current_app
 from django.db import connections, router, transaction
 
-from mediasearch import conf
+from mediasearch import conf, identity
 from mediasearch.features import remote
 from mediasearch.models import Job, Stage
 
 logger = logging.getLogger(__name__)
 
-QUEUES: dict[str, tuple[Stage, ...]] = {
-    "mediasearch.embed": (Stage.EMBED_IMAGE, Stage.EMBED_CAPTION, Stage.DESCRIBE),
-    "mediasearch.read": (Stage.INSPECT, Stage.READ),
+STAGES: dict[str, tuple[Stage, ...]] = {
+    "embed": (Stage.EMBED_IMAGE, Stage.EMBED_CAPTION, Stage.DESCRIBE),
+    "read": (Stage.INSPECT, Stage.READ),
 }
-"""Which queue's workers do which stages."""
-DRAIN = "mediasearch.drain"
-QUERY, WARM = remote.QUEUE, "mediasearch.warm_query"
-"""The queue that answers searches, and the task that has its worker load the active generation's model."""
+"""Which kind of queue's workers do which stages."""
+DRAIN, WARM = "mediasearch.drain", "mediasearch.warm_query"
+"""The tasks that do what is due, and that have a worker load what the active generation's questions need."""
 EXPIRES = 60.0
 """Seconds after which a doorbell that nobody heard is dropped; the sweep rings again."""
 GAP = 0.1
@@ -40,13 +39,28 @@ CHANNEL = "mediasearch"
 _LAST_MOMENT = 2.0
 
 
-def ring_on_commit(queues: Iterable[str] = QUEUES) -> None:
-    """Ring when the current transaction commits; once, however often it is asked for."""
-    using = router.db_for_write(Job)
+def queues() -> dict[str, tuple[Stage, ...]]:
+    """Return this site's queues of work, each with the stages that its workers do."""
+    return {conf.settings().queue(kind): stages for kind, stages in STAGES.items()}
+
+
+def query_queue() -> str:
+    """Return the queue that answers searches."""
+    return conf.settings().queue(remote.KIND)
+
+
+def every_queue() -> frozenset[str]:
+    """Return all queues of this site."""
+    return frozenset({*queues(), query_queue()})
+
+
+def ring_on_commit(to: Iterable[str] | None = None) -> None:
+    """Ring queues when the current transaction commits, those of work by default; once, however often it is asked."""
+    using, rung = router.db_for_write(Job), queues() if to is None else to
     if conf.settings().doorbell == "postgresql":
-        _notify(queues)  # Delivered when the transaction commits, and once.
+        _notify(rung)  # Delivered when the transaction commits, and once.
         return
-    wanted = tuple(sorted(queues))
+    wanted = tuple(sorted(rung))
     already = {getattr(entry[1], "queues", None) for entry in transaction.get_connection(using).run_on_commit}
     if wanted in already:
         return
@@ -58,16 +72,16 @@ def ring_on_commit(queues: Iterable[str] = QUEUES) -> None:
     transaction.on_commit(ring_now, using=using, robust=True)
 
 
-def ring(queues: Iterable[str]) -> None:
+def ring(to: Iterable[str]) -> None:
     """Ring now, without waiting for the broker; where Celery is set to be eager, do the work at once instead."""
     if conf.settings().doorbell == "postgresql":
-        _notify(queues)
+        _notify(to)
         return
     if not current_app.conf.task_always_eager:
-        _ringer().ring(queues)
+        _ringer().ring(to)
         return
     current_app.loader.import_default_modules()
-    for queue in set(queues) & set(QUEUES):
+    for queue in set(to) & set(queues()):
         current_app.tasks[DRAIN].apply(args=[queue], throw=True)
 
 
@@ -113,6 +127,7 @@ class _Ringer:
                 queues, self._wanted, self._busy = self._wanted, set(), True
             for queue in sorted(queues):
                 _publish(queue)
+            connections.close_all()  # Seldom asked: which site this is.
             time.sleep(GAP)
 
 
@@ -130,8 +145,16 @@ def _ringer() -> _Ringer:
 
 def _publish(queue: str) -> None:
     try:
-        task, arguments = (WARM, []) if queue == QUERY else (DRAIN, [queue])
-        current_app.send_task(task, arguments, queue=queue, expires=EXPIRES, retry=False, ignore_result=True)
+        task, arguments = (WARM, []) if queue == query_queue() else (DRAIN, [queue])
+        current_app.send_task(
+            task,
+            arguments,
+            queue=queue,
+            headers={remote.HEADER: identity.of_database(router.db_for_write(Job))},
+            expires=EXPIRES,
+            retry=False,
+            ignore_result=True,
+        )
     except Exception as error:  # Whatever a broker's client raises: a thread that ended would never ring again.
         logger.warning(
             "The broker did not take a doorbell for %s (%s); the sweep will ring again. Is CELERY_BROKER_URL right?",

@@ -14,6 +14,7 @@ ALARMS = {
     "paused": _("Something that a stage needs is down; the stage rests, and goes on by itself"),
     "no-generation": _("There are images, and no vectors that searches could use"),
     "index": _("An index is missing or broken, and searches are slow"),
+    "foreign": _("Another site shares a queue, and takes messages that are for this one"),
     "failed": _("Jobs have failed for good"),
 }
 """The kinds of alarm."""

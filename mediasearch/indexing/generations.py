@@ -134,7 +134,7 @@ def activate(generation: Generation, *, unfinished: bool = False) -> Generation:
         usable = _generations().filter(pk=generation.pk).exclude(state=Generation.State.RETIRED)
         if not usable.update(state=Generation.State.ACTIVE, activated_at=Now(), retired_at=None):
             raise MediaSearchError(f"Generation {generation.pk} was retired or deleted meanwhile.")
-        doorbell.ring_on_commit([doorbell.QUERY])
+        doorbell.ring_on_commit([doorbell.query_queue()])
     _forget_pending()
     generation.refresh_from_db(using=_database())
     extra = {"event": "activated", "generation": generation.pk, "fingerprint": generation.fingerprint}

@@ -296,7 +296,7 @@ def sweep(*, thoroughly: bool = False) -> list[str]:
         waiting = Job.objects.primary().due().filter(due_at__lte=Now() - timedelta(seconds=1))
         return [
             queue
-            for queue, stages in doorbell.QUEUES.items()
+            for queue, stages in doorbell.queues().items()
             if (unpaused := set(stages) - paused) & found
             or waiting.filter(stage__in=unpaused).exists()
             or (Stage.EMBED_IMAGE in stages and Generation.objects.primary().active() is None)

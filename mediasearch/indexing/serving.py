@@ -24,7 +24,7 @@ def serve(queues: Sequence[str], stopping: Callable[[], bool], *, until_done: bo
 
     A database that is away is waited for.
     """
-    stages = [stage for queue in queues for stage in doorbell.QUEUES[queue]]
+    stages = [stage for queue in queues for stage in doorbell.queues()[queue]]
     ear, sweeper = _Ear(queues), Sweeper()
     sweeper.start()
     lost = False

@@ -15,7 +15,7 @@ from mediasearch import conf
 from mediasearch.indexing import clock, indexes
 from mediasearch.indexing.alarms import alarms
 from mediasearch.indexing.figures import Failure, GenerationStatus, Rest, StageStatus, Status
-from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage, Tally
+from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage, Stray, Tally
 from mediasearch.querysets import owed_stages
 
 WINDOW = 300.0
@@ -24,17 +24,21 @@ _SHORTEST = 10.0
 """Seconds that a rate is taken over at the least, where work has only just begun."""
 _PAUSE_OVER = 60.0
 """A pause is renewed while its reason lasts; one that nobody renewed for so many seconds says nothing of today."""
+_STRAYS_TOLD = 3_600.0
+"""Seconds for which a message of another site is told of."""
 _FAILURES_READ, _FAILURES_SHOWN, _ASSETS_SHOWN = 2_000, 10, 5
 
 
 def status() -> Status:
-    """Ask the database how far the work is: eight statements, none of which counts what is done."""
+    """Ask the database how far the work is: nine statements, none of which counts what is done."""
     at, stages = _stages()
     known = Asset.objects.primary()
     assets, outdated = known.count(), known.outdated().count()
     generations = _generations(assets)
     failures = _failures() if any(s.failed for s in stages) else []
-    return Status(at, assets, outdated, stages, generations, failures, alarms(stages, generations, assets))
+    strays = list(Stray.objects.primary().recent(_STRAYS_TOLD))
+    raised = alarms(stages, generations, assets, strays)
+    return Status(at, assets, outdated, stages, generations, failures, raised)
 
 
 def _stages() -> tuple[datetime, list[StageStatus]]:

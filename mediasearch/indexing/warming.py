@@ -7,7 +7,6 @@ import time
 
 from mediasearch import conf
 from mediasearch.exceptions import Unavailable
-from mediasearch.features.base import Question
 from mediasearch.models import Generation
 
 logger = logging.getLogger(__name__)
@@ -17,9 +16,9 @@ _QUERY_SECONDS = 60.0
 def warm_queries(generation: Generation, seconds: float = _QUERY_SECONDS) -> bool:
     """Have whoever encodes questions load a generation's model before searches need it; return whether it answered."""
     encoder = conf.settings().query_encoder.load()
-    questions = [Question(generation.pk, "image", generation.encoder)]
+    questions = [generation.question("image")]
     if generation.caption_encoder is not None:
-        questions.append(Question(generation.pk, "caption", generation.caption_encoder))
+        questions.append(generation.question("caption"))
     end = time.monotonic() + seconds
     while questions:
         try:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from mediasearch.querysets.assets import AssetQuerySet
 from mediasearch.querysets.jobs import SETTLED_KEY, JobQuerySet, jobs_owed, owed_stages, settled_key
-from mediasearch.querysets.tables import EmbeddingQuerySet, GenerationQuerySet, PauseQuerySet, TallyQuerySet
+from mediasearch.querysets.tables import (
+    EmbeddingQuerySet,
+    GenerationQuerySet,
+    PauseQuerySet,
+    StrayQuerySet,
+    TallyQuerySet,
+)
 
 __all__ = [
     "SETTLED_KEY",
@@ -13,6 +19,7 @@ __all__ = [
     "GenerationQuerySet",
     "JobQuerySet",
     "PauseQuerySet",
+    "StrayQuerySet",
     "TallyQuerySet",
     "jobs_owed",
     "owed_stages",

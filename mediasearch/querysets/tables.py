@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import Error, connections, transaction
 from django.db.models.functions import Now
 
 from mediasearch.querysets.base import StoredQuerySet
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from mediasearch.models import Embedding, Generation, Pause, Tally  # noqa: F401
+    from mediasearch.models import Embedding, Generation, Pause, Stray, Tally  # noqa: F401
 
 
 class EmbeddingQuerySet(StoredQuerySet["Embedding"]):
@@ -59,3 +63,29 @@ class TallyQuerySet(StoredQuerySet["Tally"]):
                 " ON CONFLICT (stage, outcome) DO UPDATE SET number = tally.number + excluded.number",
                 [stage, [outcome for outcome, _ in rows], [number for _, number in rows]],
             )
+
+
+class StrayQuerySet(StoredQuerySet["Stray"]):
+    """Queues on which messages of another site were met."""
+
+    def note(self, queue: str) -> None:
+        """Count a message; where the database takes no note of it, go on without."""
+        try:
+            with transaction.atomic(self.db), connections[self.db].cursor() as cursor:
+                cursor.execute(
+                    f"INSERT INTO {self.model._meta.db_table} AS stray (queue, number, last_at)"
+                    " VALUES (%s, 1, statement_timestamp())"
+                    " ON CONFLICT (queue) DO UPDATE SET number = stray.number + 1, last_at = excluded.last_at"
+                    " RETURNING number",
+                    [queue],
+                )
+                (number,) = cursor.fetchone()
+        except Error as error:
+            logger.warning("A message of another site on the queue %s could not be noted: %s", queue, error)
+            return
+        if number & (number - 1) == 0:  # The first, second, fourth, eighth...
+            extra = {"event": "stray", "queue": queue, "number": number}
+            logger.warning("Messages of another site came to the queue %s, %d so far.", queue, number, extra=extra)
+
+    def recent(self, seconds: float) -> StrayQuerySet:
+        return self.filter(last_at__gt=Now() - timedelta(seconds=seconds)).order_by("queue")

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from mediasearch import conf, fulltext
 from mediasearch.features.base import Inquiry
 from mediasearch.models import Asset, Generation
-from mediasearch.search import facets, hits, plan, rerank, size, walk
+from mediasearch.search import facets, hits, plan, rerank, shares, size, walk
 from mediasearch.search import fusion as fusions
 from mediasearch.search.encode import Vectors, encode
 from mediasearch.search.facets import Facets
@@ -37,8 +37,8 @@ _TRIES = 3
 class Search:
     """A question over a scope. Each answer is of one generation: one that was active until its vectors were read."""
 
-    def __init__(self, query: Query, scope: QuerySet[Asset], cursor: str | None = None) -> None:
-        self._query, self._cursor = query, cursor
+    def __init__(self, query: Query, scope: QuerySet[Asset], cursor: str | None = None, client: str = "") -> None:
+        self._query, self._cursor, self._client = query, cursor, client
         self._scope = query.filters.apply(scope).order_by()
 
     def run(self, limit: int, offset: int) -> Outcome:
@@ -52,7 +52,7 @@ class Search:
     def facets(self) -> Facets:
         """Count what there is among all matches. Raises QueryError, PictureRefused."""
         generation = Generation.objects.active()
-        request = self._request(self._query, self._scope, generation, encode(self._query, generation))
+        request = self._request(self._query, self._scope, generation, self._encoded(self._query, generation))
         if request is None:
             return facets.nothing()
         using = self._scope.db
@@ -125,7 +125,7 @@ class Search:
             return _newest(query, scope)
         for _ in range(_TRIES):
             generation = Generation.objects.active()
-            vectors = encode(query, generation)
+            vectors = self._encoded(query, generation)
             clock.stop("encode")
             request = self._request(query, scope, generation, vectors)
             if request is None:
@@ -136,6 +136,10 @@ class Search:
             if answer.is_active:  # Else what it answered from may be half deleted.
                 break
         return outcome, answer.rows
+
+    def _encoded(self, query: Query, generation: Generation | None) -> Vectors:
+        with shares.asking(self._client):
+            return encode(query, generation)
 
     def _request(
         self, query: Query, scope: QuerySet[Asset], generation: Generation | None, vectors: Vectors

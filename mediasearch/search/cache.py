@@ -43,6 +43,17 @@ def keep_many(values: Mapping[str, Any]) -> None:
     _ask(lambda cache, seconds: cache.set_many(dict(values), seconds))
 
 
+def count(name: str, seconds: int) -> int | None:
+    """Add one to a counter that lasts for so many seconds; return it, or None where the cache does not answer."""
+
+    def add(cache: BaseCache, _: int) -> int:
+        cache.add(name, 0, seconds)
+        return cache.incr(name)
+
+    number: int | None = _ask(add)
+    return number
+
+
 _closed_until: dict[str, float] = {}
 
 

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from django.utils.translation import gettext
 
-from mediasearch.exceptions import Unavailable
+from mediasearch.exceptions import Crowded, Unavailable
 from mediasearch.features import language, patience
 from mediasearch.models import Generation
 from mediasearch.search import pictures, vectors
@@ -67,13 +67,20 @@ def encode(query: Query, generation: Generation | None) -> Vectors:
             except Unavailable as error:
                 if part.text:
                     failed[part.text, own] = error
-                notices.append(Notice(name, str(error)))
+                notices.append(Notice(name, reason_of(error)))
         if parts and (total := _sum(parts)) is not None:
             found[name] = total
         elif parts:
             reason = gettext("The parts of this question cancel each other out. Change their weights.")
             notices.append(Notice(name, reason))
     return Vectors(**found, picture=seen[0] if seen else None, notices=tuple(dict.fromkeys(notices)))
+
+
+def reason_of(error: Unavailable) -> str:
+    """Return the sentence for whoever asked why something could not be encoded."""
+    if isinstance(error, Crowded):
+        return gettext("Many questions came from you at once, and this one was not encoded. Ask again in a moment.")
+    return str(error)
 
 
 def _part(part: Part, name: str, query: Query, generation: Generation, seen: list[Picture]) -> Vector:

@@ -40,6 +40,7 @@ def search(
     limit: int = 24,
     offset: int = 0,
     cursor: str | None = None,
+    client: str | None = None,
 ) -> Results:
     """Find pictures by what they show and by what is written about and in them.
 
@@ -56,6 +57,9 @@ def search(
     `sort` is `relevance`, `date`, `title` or `size`, with a `-` for the last first: of a question's hits the best
     thousand are sorted. `offset` reaches the first thousand hits; `cursor` all of them, each once: begin with "", and
     go on with the `cursor` of the results until it is None.
+
+    `client` names whoever asks, since the encoder of questions is shared fairly among clients; without it that is
+    `user`, where logged in, and else nobody in particular. A view passes `mediasearch.clients.client_of(request)`.
 
     Returns lazy Results. Raises QueryError for a question that can't be asked, and PictureRefused, when the results
     are first looked at, for a picture that can't be opened.
@@ -76,7 +80,7 @@ def search(
     for part in query.pictures:
         if isinstance(part.image, Asset):
             visible = _without(part.image, visible, scope)
-    return Results(Search(query, visible, cursor), limit, offset)
+    return Results(Search(query, visible, cursor, _client(client, user)), limit, offset)
 
 
 async def asearch(*args: Any, **kwargs: Any) -> Results:
@@ -88,6 +92,15 @@ async def asearch(*args: Any, **kwargs: Any) -> Results:
         return results
 
     return await sync_to_async(run)()
+
+
+def _client(client: str | None, user: AbstractBaseUser | AnonymousUser | None) -> str:
+    """Return the name of whoever asks; "" for nobody in particular. Raises QueryError."""
+    if client is None:
+        return f"user {user.pk}" if user is not None and user.is_authenticated else ""
+    if not isinstance(client, str):
+        raise QueryError(f"`client` is a str, not {type(client).__name__}.")
+    return client
 
 
 def _parts(

@@ -12,11 +12,13 @@ from django.db import connections
 from numpy.typing import NDArray
 from PIL import Image
 
-from mediasearch.exceptions import EncoderUnavailable, Unavailable
+from mediasearch import conf
+from mediasearch.exceptions import EncoderUnavailable, Foreign, Unavailable
 from mediasearch.features import backends, patience
 from mediasearch.features.base import Question
-from mediasearch.models import Generation
-from mediasearch.search import cache
+from mediasearch.features.remote import KIND
+from mediasearch.models import Generation, Stray
+from mediasearch.search import cache, shares
 
 logger = logging.getLogger(__name__)
 Vector = NDArray[np.float32]
@@ -33,20 +35,17 @@ class _Space:
     """Where the vectors of a field lie: who makes them, and how long they are."""
 
     question: Question
-    fingerprint: str
     dimensions: int
 
     @classmethod
     def of(cls, generation: Generation, field: str) -> _Space:
-        if field == "caption" and generation.caption_encoder is not None:
-            question = Question(generation.pk, "caption", generation.caption_encoder)
-            return cls(question, generation.caption_fingerprint, generation.caption_dimensions)
-        question = Question(generation.pk, "image", generation.encoder)
-        return cls(question, generation.fingerprint, generation.dimensions)
+        question = generation.question(field)
+        own = question.field == "caption"
+        return cls(question, generation.caption_dimensions if own else generation.dimensions)
 
     def name(self, text: str) -> str:
         """The key under which the cache keeps the vector of a text."""
-        return cache.key(self.fingerprint, text)
+        return cache.key(self.question.fingerprint, text)
 
     def encode(self, texts: list[str]) -> Vector:
         """Return the vectors of texts, and keep them. Raises EncoderUnavailable."""
@@ -94,7 +93,7 @@ def literal(vector: Vector) -> str:
 
 def of_image(image: Image.Image, generation: Generation, keep: Keep) -> Vector:
     """Return the vector to compare with a generation's `image` vectors, and keep it. Raises EncoderUnavailable."""
-    question = Question(generation.pk, "image", generation.encoder)
+    question = generation.question("image")
     encoder, shape = backends.query_encoder(), (1, generation.dimensions)
     vector: Vector = _asked(lambda asked: encoder.encode_images(asked, [image]), question, shape, keep)[0]
     return vector
@@ -109,7 +108,9 @@ def _asked(encode: Callable[[Question], Vector], question: Question, shape: tupl
         finally:
             connections.close_all()  # The cache may be in the database.
 
-    vectors = _sound(lambda: encode(replace(question, late=late)), shape)
+    client = shares.current()
+    question = replace(question, client=client, rank=shares.rank(client), late=late)
+    vectors = _sound(lambda: encode(question), shape)
     keep(vectors)
     return vectors
 
@@ -118,6 +119,9 @@ def _sound(encode: Callable[[], Vector], shape: tuple[int, int]) -> Vector:
     """Return the vectors that an encoder makes; whatever goes wrong in there is no visitor's fault."""
     try:
         vectors: Vector = np.asarray(encode(), dtype=np.float32)
+    except Foreign:
+        Stray.objects.primary().note(conf.settings().queue(KIND))
+        raise
     except Unavailable:
         raise
     except Exception as error:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.exceptions import Crowded, EncoderUnavailable, Foreign
 from mediasearch.features import patience, remote
 from mediasearch.features.base import Question
 from mediasearch.features.remote import Remote
 from tests.live import until
 
+MODEL = "fake/2"
 PICTURE = Image.new("RGB", (8, 8))
 
 
@@ -27,9 +28,9 @@ class Worker:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.may_answer = threading.Event()
-        self.answer: Any = [[1.0, 0.0]]
+        self.answer: Any = {"fingerprint": MODEL, "vectors": [[1.0, 0.0]]}
 
-    def __call__(self, app: Any, task: str, arguments: list[Any], seconds: float) -> Any:
+    def __call__(self, app: Any, task: str, arguments: list[Any], seconds: float, site: str, rank: int) -> Any:
         self.asked.append(task)
         if not self.may_answer.wait(min(seconds, 10.0)):
             raise TimeoutError
@@ -45,8 +46,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     worker.may_answer.set()
 
 
-def question(late: Callable[[Any], None] | None = None) -> Question:
-    return Question(1, "image", {}, late)
+def question(late: Callable[[Any], None] | None = None, client: str = "", rank: int = 0) -> Question:
+    return Question(1, "image", {}, MODEL, "here", client, rank, late)
 
 
 def waited(ask: Callable[[], Any], match: str = "query worker") -> float:
@@ -138,3 +139,92 @@ def test_ask__a_fault_of_the_encoder_closes_nothing(worker: Worker) -> None:
         with pytest.raises(RuntimeError, match="CUDA"):
             asks.encode_texts(question(), ["red"])
     assert len(worker.asked) == 2
+
+
+@pytest.mark.parametrize("answer", [[[1.0, 0.0]], {"fingerprint": "fake/3", "vectors": [[1.0, 0.0]]}, None])
+def test_ask__vectors_of_another_model_are_never_taken(worker: Worker, answer: Any) -> None:
+    """A worker of an older version answers with vectors alone, of whatever model it has."""
+    worker.answer = answer
+    worker.may_answer.set()
+    late: list[Any] = []
+    with pytest.raises(Foreign, match="QUEUE_PREFIX"):
+        Remote().encode_texts(question(late.append), ["red"])
+    assert late == []
+
+
+def test_ask__one_question_of_a_client_at_a_time(worker: Worker) -> None:
+    asks = Remote(timeout=3.0)
+    with ThreadPoolExecutor(4) as people:
+        crowd = [people.submit(asks.encode_texts, question(client="crowd"), ["red"]) for _ in range(3)]
+        until(lambda: worker.asked, "nothing was asked")
+        other = people.submit(asks.encode_texts, question(client="other"), ["blue"])
+        until(lambda: len(worker.asked) == 2, "another client's question waits")
+        time.sleep(0.1)
+        assert len(worker.asked) == 2
+        worker.may_answer.set()
+        assert all(answer.result(5.0).shape == (1, 2) for answer in [*crowd, other])
+    assert len(worker.asked) == 4
+
+
+def test_ask__nobody_in_particular_stands_in_no_line(worker: Worker) -> None:
+    asks = Remote(timeout=3.0)
+    with ThreadPoolExecutor(3) as people:
+        answers = [people.submit(asks.encode_texts, question(), ["red"]) for _ in range(3)]
+        until(lambda: len(worker.asked) == 3, "a question waits for another")
+        worker.may_answer.set()
+        assert all(answer.result(5.0).shape == (1, 2) for answer in answers)
+
+
+def test_ask__a_client_whose_turn_does_not_come_is_told_so_and_others_wait_as_before(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = Remote(timeout=0.3)
+    monkeypatch.setattr(asks, "_rest", lambda kind: None)  # What is not answered in time closes nothing here.
+    with ThreadPoolExecutor(2) as people:
+        first = people.submit(waited, lambda: asks.encode_texts(question(client="crowd"), ["red"]), "within")
+        until(lambda: worker.asked, "nothing was asked")
+        with pytest.raises(Crowded):
+            asks.encode_texts(question(client="crowd"), ["blue"])
+        assert first.result(5.0) < 0.9
+    assert len(worker.asked) == 1
+    worker.may_answer.set()
+    until(lambda: asks.encode_texts(question(client="crowd"), ["red"]).shape == (1, 2), "the line never moved on")
+
+
+def test_ask__many_of_one_client_are_refused_without_waiting(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*args: Any) -> Any:
+        time.sleep(0.2)
+        return worker.answer
+
+    monkeypatch.setattr(remote, "_answer", slowly)
+    asks = Remote(timeout=0.5)
+    asks.encode_texts(question(client="crowd"), ["red"])  # So that it is known how long one takes.
+
+    def ask() -> float:
+        began = time.monotonic()
+        try:
+            asks.encode_texts(question(client="crowd"), ["red"])
+        except Crowded:
+            return time.monotonic() - began
+        return 9.0
+
+    with ThreadPoolExecutor(12) as people:
+        refused = sorted(people.map(lambda _: ask(), range(12)))
+    assert refused[5] < 0.15
+
+
+def test_ask__what_waits_behind_others_closes_nothing_for_those_that_do_not(worker: Worker) -> None:
+    asks = Remote(timeout=0.1, pause=60.0)
+    waited(lambda: asks.encode_texts(question(rank=3), ["red"]), "within")
+    waited(lambda: asks.encode_texts(question(rank=3), ["red"]), "a moment ago")
+    worker.may_answer.set()
+    assert asks.encode_texts(question(), ["red"]).shape == (1, 2)
+    assert asks.encode_texts(question(rank=3), ["red"]).shape == (1, 2)
+
+
+@pytest.mark.parametrize(("broker", "ranked"), [("redis://", [0, 3, 6, 9]), ("amqp://", [9, 6, 3, 0])])
+def test_priority__who_asked_least_goes_first(broker: str, ranked: list[int]) -> None:
+    from celery import Celery
+
+    app = Celery(broker=broker)
+    assert [remote._priority(app, rank) for rank in range(4)] == ranked

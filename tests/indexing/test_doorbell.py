@@ -9,6 +9,8 @@ from django.core.files.base import ContentFile
 from django.db import connection, transaction
 from kombu.exceptions import OperationalError
 
+from mediasearch import identity
+from mediasearch.features import remote
 from mediasearch.indexing import doorbell
 from mediasearch.models import Asset, Generation
 from tests.conftest import MakeAsset, picture
@@ -97,6 +99,7 @@ def test_ring__eager_celery_does_the_work_at_once(
     assert set(asset.jobs.values_list("state", flat=True)) == {"done"}
 
 
+@pytest.mark.django_db
 def test_publish__a_broker_that_is_down_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +145,7 @@ def test_concerns__one_of_the_queues_that_a_notification_names() -> None:
     assert not doorbell.concerns("", ["mediasearch.read"])
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("error", [ConnectionRefusedError(), RuntimeError("MISCONF Errors writing to the AOF file")])
 def test_publish__whatever_the_broker_raises_the_next_ring_is_tried(
     error: Exception, monkeypatch: pytest.MonkeyPatch
@@ -158,3 +162,24 @@ def test_publish__whatever_the_broker_raises_the_next_ring_is_tried(
         doorbell._ringer().ring(["mediasearch.read"])
         settle()
     assert asked == [doorbell.DRAIN] * 2
+
+
+@pytest.mark.django_db
+def test_publish__bears_the_mark_of_the_site_and_goes_to_its_queue(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUEUE_PREFIX": "shop"}
+    sent: list[tuple[str, list[str], str, dict[str, str]]] = []
+
+    def send(task: str, arguments: list[str], *, queue: str, headers: dict[str, str], **_: Any) -> None:
+        sent.append((task, arguments, queue, headers))
+
+    monkeypatch.setattr(doorbell.current_app, "send_task", send)
+    for queue in sorted(doorbell.every_queue()):
+        PUBLISH(queue)
+    mark = {remote.HEADER: identity.of_database("default")}
+    assert sent == [
+        (doorbell.DRAIN, ["shop.embed"], "shop.embed", mark),
+        (doorbell.WARM, [], "shop.query", mark),
+        (doorbell.DRAIN, ["shop.read"], "shop.read", mark),
+    ]

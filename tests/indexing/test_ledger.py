@@ -214,7 +214,7 @@ def test_reindex__owes_all_again(
     connection.run_on_commit.clear()  # As if that had been another transaction.
     with django_capture_on_commit_callbacks(execute=True):
         assert ledger.reindex(Asset.objects.all()) == 2
-    assert set(rung) == set(doorbell.QUEUES)
+    assert set(rung) == set(doorbell.queues())
 
 
 def test_tally__counts_each_way_a_job_can_end(make_asset: MakeAsset) -> None:

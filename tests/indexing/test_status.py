@@ -15,7 +15,7 @@ from mediasearch.exceptions import EncoderUnavailable, NotAnImage
 from mediasearch.indexing import ledger
 from mediasearch.indexing.figures import ALARMS, GenerationStatus, StageStatus, Status
 from mediasearch.indexing.status import status
-from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage, Tally
+from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage, Stray, Tally
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
@@ -139,7 +139,7 @@ def test_status__costs_the_same_few_statements(
     for _ in range(3):
         make_asset()
     ledger.settle(ledger.claim(Stage.READ, 2), [NotAnImage(), "value"], lambda done: None)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         status()
 
 
@@ -283,6 +283,18 @@ def test_alarms__a_long_batch_of_one_stage_excuses_the_others_of_its_queue_for_a
     assert alarms() == {}
     due_since(310)
     assert alarms() == {"silent": ["inspect"]}
+
+
+def test_alarms__messages_of_another_site_for_an_hour(settings: Any) -> None:
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUEUE_PREFIX": "shop"}
+    for _ in range(2):
+        Stray.objects.note("shop.query")
+    (alarm,) = status().alarms
+    assert alarm.kind == "foreign"
+    assert "shares the queue shop.query: 2 messages were refused" in alarm.sentence
+    assert "QUEUE_PREFIX" in alarm.sentence
+    Stray.objects.update(last_at=Now() - timedelta(minutes=61))
+    assert alarms() == {}
 
 
 def test_alarms__an_index_that_searches_lack(

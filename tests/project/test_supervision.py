@@ -78,6 +78,13 @@ def test_workers__one_for_each_queue(folder: Path) -> None:
     assert sorted(queues) == ["mediasearch.embed", "mediasearch.query", "mediasearch.read"]
 
 
+def test_workers__serve_the_queues_of_the_prefix(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUEUE_PREFIX", "shop")
+    queues = [p.command[p.command.index("--queues") + 1] for p in site(folder) if p.name.startswith("worker-")]
+
+    assert sorted(queues) == ["shop.embed", "shop.query", "shop.read"]
+
+
 def test_supervisor__starts_restarts_and_stops(folder: Path, environment: dict[str, str]) -> None:
     programs = [Program("first", FOREVER, supervision.SERVICES), Program("second", FOREVER, folder=folder)]
     supervisor = Supervisor(folder, programs, environment)

@@ -11,6 +11,7 @@ import pytest
 import mediasearch
 from mediasearch.features import backends, remote
 from mediasearch.features.fake import FakeEncoder
+from mediasearch.indexing.status import status
 from mediasearch.models import Generation
 from mediasearch.search import cache
 from tests.conftest import MakeAsset, picture
@@ -25,10 +26,11 @@ def late(settings: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": remotely}
     may_answer = threading.Event()
 
-    def answer(app: Any, task: str, arguments: list[Any], seconds: float) -> Any:
+    def answer(app: Any, task: str, arguments: list[Any], *_: Any) -> Any:
         assert may_answer.wait(10)
-        vectors = FakeEncoder().encode_texts(arguments[-1] if task == remote.TEXTS else ["red"])
-        return vectors.tolist()
+        _generation, _field, asked, fingerprint = arguments
+        vectors = FakeEncoder().encode_texts(asked if task == remote.TEXTS else ["red"])
+        return {"fingerprint": fingerprint, "vectors": vectors.tolist()}
 
     monkeypatch.setattr(remote, "_answer", answer)
     monkeypatch.setattr(remote, "_crews", {})
@@ -69,7 +71,7 @@ def test_search__vectors_that_come_too_late_are_looked_at(
     def answer(*args: Any) -> Any:
         late.wait(10)
         looked.set()
-        return np.full((1, 16), np.nan).tolist()
+        return {"fingerprint": "fake/16", "vectors": np.full((1, 16), np.nan).tolist()}
 
     monkeypatch.setattr(remote, "_answer", answer)
     make_asset("red")
@@ -92,3 +94,15 @@ def test_search__a_fault_is_met_once_and_told_of_both_fields(
     results = mediasearch.search(["red", mediasearch.Part("blue", weight=-1)])
     assert {notice.signal for notice in results.degraded} == {"image", "caption"}
     assert len(asked) == 2
+
+
+def test_search__an_answer_of_another_model_is_not_taken_and_raises_the_alarm(
+    late: threading.Event, active_generation: Generation, make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a worker of another site answered that was older than the marks in messages."""
+    make_asset("red")
+    monkeypatch.setattr(remote, "_answer", lambda *args: FakeEncoder().encode_texts(["red"]).tolist())
+    results = mediasearch.search("red")
+    assert {notice.signal for notice in results.degraded} == {"image", "caption"}
+    assert all("QUEUE_PREFIX" in notice.reason for notice in results.degraded)
+    assert [alarm.kind for alarm in status().alarms] == ["foreign"]

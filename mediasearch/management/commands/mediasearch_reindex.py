@@ -65,7 +65,7 @@ class Command(BaseCommand):
         generation = self._chosen(options)
         generations.owe_all(generation)
         lacking.owe(generation)
-        doorbell.ring(doorbell.QUEUES)
+        doorbell.ring(doorbell.queues())
         if options["no_wait"] and _jobs(generation).unfinished().exists():
             self.stdout.write(f"Generation {generation.pk} is being built. Run this again to change over to it.")
             return

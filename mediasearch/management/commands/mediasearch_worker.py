@@ -26,7 +26,7 @@ class Command(BaseCommand):
             "--queue",
             action="append",
             dest="queues",
-            choices=sorted(doorbell.QUEUES),
+            choices=sorted(doorbell.queues()),
             help="serve this queue in this very process; may be given several times",
         )
         parser.add_argument("--until-done", action="store_true", help="leave when nothing is due, as cron wants it")
@@ -37,12 +37,12 @@ class Command(BaseCommand):
             raise CommandError("--poll must be above zero.")
         if options["queues"] or options["until_done"]:
             try:
-                self._serve(options["queues"] or list(doorbell.QUEUES), options)
+                self._serve(options["queues"] or list(doorbell.queues()), options)
             except (OperationalError, InterfaceError) as error:
                 raise CommandError(f"The database can't be reached: {error}") from error
         else:
             sessions.close_pools()  # The processes are copies of this one.
-            tasks = [partial(self._serve, [queue], options, os.getpid()) for queue in sorted(doorbell.QUEUES)]
+            tasks = [partial(self._serve, [queue], options, os.getpid()) for queue in sorted(doorbell.queues())]
             with Ending() as ending:
                 keep(tasks, ending)
 
