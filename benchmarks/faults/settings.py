@@ -13,6 +13,7 @@ from project.settings import DATA, DATABASES, INSTALLED_APPS, LOGGING
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
 Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+MEDIA_ROOT = DATA / "media"
 STORAGES = {
     "default": {"BACKEND": "benchmarks.faults.storages.Troubled"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from mediasearch.querysets.assets import AssetQuerySet
 from mediasearch.querysets.jobs import SETTLED_KEY, JobQuerySet, jobs_owed, owed_stages, settled_key
-from mediasearch.querysets.tables import EmbeddingQuerySet, GenerationQuerySet, PauseQuerySet, TallyQuerySet
+from mediasearch.querysets.tables import (
+    DiscardQuerySet,
+    EmbeddingQuerySet,
+    GenerationQuerySet,
+    PauseQuerySet,
+    TallyQuerySet,
+)
 
 __all__ = [
     "SETTLED_KEY",
     "AssetQuerySet",
+    "DiscardQuerySet",
     "EmbeddingQuerySet",
     "GenerationQuerySet",
     "JobQuerySet",

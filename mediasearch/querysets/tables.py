@@ -1,8 +1,9 @@
-"""The smaller tables: vectors, generations, pauses and counters."""
+"""The smaller tables: vectors, generations, pauses, counters and files to delete."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import connections
@@ -11,7 +12,10 @@ from django.db.models.functions import Now
 from mediasearch.querysets.base import StoredQuerySet
 
 if TYPE_CHECKING:
-    from mediasearch.models import Embedding, Generation, Pause, Tally  # noqa: F401
+    from mediasearch.models import Discard, Embedding, Generation, Pause, Tally  # noqa: F401
+
+_PROMISED = timedelta(days=1)
+"""How long a stored file waits for the row that is to have it."""
 
 
 class EmbeddingQuerySet(StoredQuerySet["Embedding"]):
@@ -59,3 +63,18 @@ class TallyQuerySet(StoredQuerySet["Tally"]):
                 " ON CONFLICT (stage, outcome) DO UPDATE SET number = tally.number + excluded.number",
                 [stage, [outcome for outcome, _ in rows], [number for _, number in rows]],
             )
+
+
+class DiscardQuerySet(StoredQuerySet["Discard"]):
+    """Files that may be of no more use."""
+
+    def promise(self, name: str) -> None:
+        """Write down a name that a row is to have within a day, before there is a file."""
+        self.create(name=name, due_at=Now() + _PROMISED)
+
+    def hasten(self, names: Iterable[str]) -> None:
+        """Have files deleted soon that no row took."""
+        self.filter(name__in=list(names)).update(due_at=Now())
+
+    def due(self) -> DiscardQuerySet:
+        return self.filter(due_at__lte=Now())
