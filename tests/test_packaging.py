@@ -127,7 +127,8 @@ def test_install__works_in_a_new_project(environment: Path, tmp_path: Path) -> N
         'DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "shop",'
         ' "HOST": _place.get("host", ""), "PORT": _place.get("port", ""), "USER": _place.get("user", ""),'
         ' "PASSWORD": _place.get("password", "")}}\n'
-        'ALLOWED_HOSTS = ["testserver"]\nCELERY_BROKER_URL = "memory://"\nMEDIA_ROOT = BASE_DIR / "media"\nMEDIA_URL = "media/"\n'
+        'ALLOWED_HOSTS = ["testserver"]\nCELERY_BROKER_URL = "memory://"\nMEDIA_ROOT = BASE_DIR / "media"\n'
+        'MEDIA_URL = "media/"\n'
     )
     urls = tmp_path / "shop/urls.py"
     urls.write_text(urls.read_text() + "\nfrom django.urls import include\n" + from_readme("urls.py"))
