@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex, HashIndex
+from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.core.files.storage import Storage, storages
 from django.db import models, router, transaction
@@ -147,8 +147,8 @@ class Asset(SharedRow):
             models.Index(fields=["content_hash"], name="mediasearch_asset_content"),
             models.Index(fields=["derived_version"], name="mediasearch_asset_derived"),
             models.Index(fields=["id"], condition=BLANK, name="mediasearch_asset_blank"),
-            HashIndex(fields=["file"], condition=~Q(file=""), name="mediasearch_asset_file"),
-            HashIndex(fields=["thumbnail"], condition=~Q(thumbnail=""), name="mediasearch_asset_thumbnail"),
+            models.Index(fields=["file"], condition=~Q(file=""), name="mediasearch_asset_file"),
+            models.Index(fields=["thumbnail"], condition=~Q(thumbnail=""), name="mediasearch_asset_thumbnail"),
         ]
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ def delete_due() -> int:
     while ids := list(_due().filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
         deleted, last = deleted + sum(map(_settle, ids)), ids[-1]
     if deleted:
-        logger.info("%d files deleted that no image has", deleted, extra={"event": "discards", "files": deleted})
+        logger.info("%d files deleted that no image has", deleted, extra={"event": "files-deleted", "files": deleted})
     return deleted
 
 
@@ -70,7 +70,8 @@ def _is_deleted(name: str) -> bool:
     except (DatabaseError, InterfaceError):
         raise
     except Exception as error:  # Whatever the storage's own library raises.
-        logger.warning("The storage does not delete %s: %s", name, error, extra={"event": "undeleted", "file": name})
+        extra = {"event": "delete-failed", "file": name, "reason": str(error), "fault": type(error).__name__}
+        logger.warning("The storage does not delete %s: %s", name, error, extra=extra)
         return False
     return True
 

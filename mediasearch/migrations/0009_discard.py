@@ -1,12 +1,14 @@
 from django.db import migrations, models
 
-# Whichever way a row is written, by Django or beside it: what it lets go of is written down in the same transaction,
-# and what it takes is locked and crossed out. `indexing.discards` does the rest, and has the lock's keys, too.
+# Whichever way a row is written, by Django or beside it: what it lets go of is written down in the same transaction, and
+# what it takes is crossed out. A name that was somebody else's before is locked as well, for another row may be letting
+# go of it at this moment. `indexing.discards` does the rest, and has the lock's keys, too.
 TRIGGERS = """
 CREATE FUNCTION mediasearch_note_files() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     held text[] := '{}';
     taken text[] := '{}';
+    fresh text[];
 BEGIN
     IF TG_OP <> 'INSERT' THEN  -- Files of other sources are those sources' own.
         held := array_remove(ARRAY[CASE WHEN OLD.source = 'library' THEN OLD.file END, OLD.thumbnail], NULL);
@@ -16,11 +18,15 @@ BEGIN
     END IF;
     INSERT INTO mediasearch_discard (name, due_at)
     SELECT name, clock_timestamp() FROM unnest(held) AS name WHERE name <> '' AND name <> ALL (taken);
+    WITH crossed_out AS (
+        DELETE FROM mediasearch_discard WHERE id IN (
+            SELECT id FROM mediasearch_discard WHERE name = ANY (taken) AND name <> ALL (held) FOR UPDATE SKIP LOCKED)
+        RETURNING name, due_at)
+    SELECT coalesce(array_agg(name), '{}') INTO fresh  -- Promised a day ahead, and so stored for this row alone.
+    FROM crossed_out WHERE due_at > clock_timestamp() + interval '1 hour';
     PERFORM pg_advisory_xact_lock_shared(1835361382, bucket)
     FROM (SELECT DISTINCT hashtext(name) & 63 AS bucket FROM unnest(taken) AS name
-          WHERE name <> '' AND name <> ALL (held) ORDER BY 1) AS buckets;
-    DELETE FROM mediasearch_discard WHERE id IN (
-        SELECT id FROM mediasearch_discard WHERE name = ANY (taken) AND name <> ALL (held) FOR UPDATE SKIP LOCKED);
+          WHERE name <> '' AND name <> ALL (held) AND name <> ALL (fresh) ORDER BY 1) AS buckets;
     RETURN NULL;
 END $$;
 

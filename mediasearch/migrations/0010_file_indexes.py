@@ -1,4 +1,3 @@
-from django.contrib.postgres.indexes import HashIndex
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
@@ -10,10 +9,10 @@ class Migration(migrations.Migration):
     operations = [
         AddIndexConcurrently(
             "asset",
-            HashIndex(fields=["file"], condition=~models.Q(file=""), name="mediasearch_asset_file"),
+            models.Index(fields=["file"], condition=~models.Q(file=""), name="mediasearch_asset_file"),
         ),
         AddIndexConcurrently(
             "asset",
-            HashIndex(fields=["thumbnail"], condition=~models.Q(thumbnail=""), name="mediasearch_asset_thumbnail"),
+            models.Index(fields=["thumbnail"], condition=~models.Q(thumbnail=""), name="mediasearch_asset_thumbnail"),
         ),
     ]

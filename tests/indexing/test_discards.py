@@ -347,6 +347,21 @@ def test_race__a_copy_that_was_rolled_back_does_not(make_asset: MakeAsset) -> No
     assert stored() == set()
 
 
+def locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s", [discards.LOCK])
+        return int(cursor.fetchone()[0])
+
+
+def test_lock__an_upload_takes_none_and_a_copy_does(make_asset: MakeAsset, index_all: Index) -> None:
+    """So that a storage which is slow to delete holds up nobody's upload, and no worker."""
+    asset = make_asset("red")
+    index_all()
+    assert locks() == 0
+    copied(asset)
+    assert 1 <= locks() <= 2
+
+
 @pytest.mark.django_db(transaction=True)
 def test_race__two_processes_delete_each_file_once(make_asset: MakeAsset) -> None:
     for _ in range(8):
