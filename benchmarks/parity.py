@@ -23,6 +23,7 @@ def main(folder: Path) -> int:
     from django.core.management import call_command
 
     import mediasearch
+    from mediasearch.features.hashing import content_hash
     from mediasearch.indexing import generations, worker
     from mediasearch.models import Asset, Stage
 
@@ -32,8 +33,9 @@ def main(folder: Path) -> int:
     generations.ensure_active()
     worker.drain([Stage.INSPECT, Stage.EMBED_IMAGE], seconds=3_600)
 
-    names = {asset.pk: Path(asset.file.name).name for asset in Asset.objects.all()}
     order = [entry["file"] for entry in entries]
+    contents = {content_hash((folder / "images" / name).read_bytes()): name for name in order}
+    names = {pk: contents[digest] for pk, digest in Asset.objects.values_list("pk", "content_hash")}
     plain = plain_scores([folder / "images" / name for name in order], questions)
     ours = np.full_like(plain, np.nan)
     ranks = []

@@ -50,8 +50,14 @@ class Inputs:
 
     @property
     def version(self) -> str:
-        """What changes when the file does; the library's files go by their names, which are never given twice."""
-        return self.file if self.source == LIBRARY and self.file else self.file_version
+        """What changes when the file does.
+
+        Of the library's files the content, as it was when it was stored under this name. Where nobody saw it stored,
+        or that was before contents were looked at, it is the name.
+        """
+        if self.source != LIBRARY or not self.file:
+            return self.file_version
+        return self.file_version if self.file_version.endswith(_seal(self.file)) else self.file
 
     @property
     def document(self) -> Document:
@@ -71,6 +77,15 @@ class Inputs:
         version = STAGE_VERSIONS[Stage(stage)]
         made_of = read if version == 1 else f"{version}\n{read}"
         return hashlib.sha256(made_of.encode()).hexdigest()[:32] if read else ""
+
+
+def file_version(digest: str, name: str) -> str:
+    """Return the version of a file of this sha256 that was stored under a name, good for that name alone."""
+    return digest + _seal(name)
+
+
+def _seal(name: str) -> str:
+    return "@" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def rewrite(rows: Sequence[Inputs], using: str, columns: Mapping[str, Any] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
@@ -25,6 +24,7 @@ from mediasearch.features import lexemes
 from mediasearch.features.base import Question
 from mediasearch.querysets import (
     AssetQuerySet,
+    DiscardQuerySet,
     EmbeddingQuerySet,
     GenerationQuerySet,
     JobQuerySet,
@@ -33,9 +33,7 @@ from mediasearch.querysets import (
     TallyQuerySet,
 )
 from mediasearch.shared_rows import SharedRow
-
-_LONGEST_STEM, _LONGEST_SUFFIX = 180, 20
-"""Bytes."""
+from mediasearch.storing import StoredFileField
 
 
 def storage() -> Storage:
@@ -85,13 +83,16 @@ class Asset(SharedRow):
     )  # fmt: skip
     WORKERS = frozenset({*MEASURED, "ocr_text", "ocr_words", "ocr_length", "text_vector", "derived_version", "settled"})
     ADOPTED = frozenset({"title", "caption", "caption_source", "tags", "copyright", "taken_at"})
+    #: A file that was replaced is soon deleted: whoever still has its name must not store that again by the way.
+    STICKY = frozenset({"file", "file_version"})
     #: A picture is found by its own row; it does not count as "used" by it. Read by Wagtail.
     wagtail_reference_index_ignore = True
 
     source = models.SlugField(_("source"), default=LIBRARY, editable=False)
     object_id = models.BigIntegerField(null=True, blank=True, editable=False)
     object_uuid = models.UUIDField(null=True, blank=True, editable=False)
-    file = models.FileField(_("file"), upload_to="mediasearch/%Y/%m", storage=storage, max_length=255, blank=True)
+    file = StoredFileField(_("file"), upload_to="mediasearch/%Y/%m", storage=storage, max_length=255, blank=True)
+    #: What changes when the file does; of the library's files a hash of their content.
     file_version = models.CharField(max_length=255, blank=True, editable=False)
 
     title = models.CharField(_("title"), max_length=255, blank=True)
@@ -150,6 +151,8 @@ class Asset(SharedRow):
             models.Index(fields=["content_hash"], name="mediasearch_asset_content"),
             models.Index(fields=["derived_version"], name="mediasearch_asset_derived"),
             models.Index(fields=["id"], condition=BLANK, name="mediasearch_asset_blank"),
+            models.Index(fields=["file"], condition=~Q(file=""), name="mediasearch_asset_file"),
+            models.Index(fields=["thumbnail"], condition=~Q(thumbnail=""), name="mediasearch_asset_thumbnail"),
         ]
 
     def __str__(self) -> str:
@@ -163,13 +166,15 @@ class Asset(SharedRow):
         """
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         adding = self._state.adding
-        self._store_file()
+        only = kwargs.get("update_fields")
+        if only is None or "file" in only:
+            self.store_file()
         if adding:
             self.prepare()
         elif self.has_changed("caption") and not self.has_changed("caption_source"):
             self.caption_source = ""
-        if (only := kwargs.get("update_fields")) is not None:
-            kwargs["update_fields"] = written_fields(only) - self.WORKERS
+        if only is not None:
+            only = kwargs["update_fields"] = written_fields(only) - self.WORKERS
         inserting = adding and self.pk is None
         with transaction.atomic(using=using, savepoint=False):
             super().save(*args, **kwargs)
@@ -178,19 +183,19 @@ class Asset(SharedRow):
                 Job.objects.using(using).owe([self])
             else:
                 written.follow([self.pk])
+            self.note_stored(using, self.STICKY if only is None else self.STICKY & only)
 
     def prepare(self) -> None:
         """Set what an INSERT stores beside what people wrote: a copied row has done none of the other's work."""
-        self._store_file()
+        self.store_file()
+        self.file_version = self.inputs.version
         self.settled, self.derived_version = {}, current_version()
         self.text_vector = self.inputs.document.expression
 
-    def _store_file(self) -> None:
-        """Store an uploaded file of the library now, which gives it the name that jobs go by."""
-        if self.source == LIBRARY and self.file:
-            if not self.file._committed:  # type: ignore[attr-defined]
-                self.file.save(_storable(str(self.file.name)), self.file.file, save=False)
-            self.file_version = str(self.file.name)
+    def store_file(self) -> None:
+        """Store an uploaded file now, which gives it the name and the version that jobs go by."""
+        if "file" in self.__dict__ and self.file and not self.file._committed:  # type: ignore[attr-defined]
+            self.file.save(str(self.file.name), self.file.file, save=False)
 
     @property
     def inputs(self) -> Inputs:
@@ -215,13 +220,6 @@ def written_fields(names: Iterable[str]) -> set[str]:
         *(["file_version"] if "file" in names else []),
         *(["caption_source"] if "caption" in names else []),
     }
-
-
-def _storable(name: str) -> str:
-    """Return a file name that is short enough for any disk: disks count bytes, where Django counts characters."""
-    stem, suffix = os.path.splitext(name)
-    suffix = suffix if len(suffix.encode()) <= _LONGEST_SUFFIX else ""
-    return stem.encode()[:_LONGEST_STEM].decode(errors="ignore") + suffix
 
 
 class Generation(models.Model):
@@ -408,3 +406,24 @@ class Stray(models.Model):
 
     def __str__(self) -> str:
         return f"{self.queue}: {self.number}"
+
+
+class Discard(models.Model):
+    """A file that may be of no more use: deleted from the storage when that is due, unless a row has it.
+
+    PostgreSQL writes one, by a trigger, for each file and thumbnail that a row lets go of, in the same transaction.
+    """
+
+    name = models.CharField(max_length=255)
+    due_at = models.DateTimeField()
+
+    objects = DiscardQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["name"], name="mediasearch_discard_name"),
+            models.Index(fields=["due_at", "id"], name="mediasearch_discard_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

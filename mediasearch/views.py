@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import mimetypes
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -16,7 +15,7 @@ from django.utils.translation import get_language, gettext, override
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
-from mediasearch import asking, paging
+from mediasearch import asking, naming, paging
 from mediasearch.asking import SearchForm
 from mediasearch.clients import client_of
 from mediasearch.exceptions import (
@@ -44,6 +43,8 @@ logger = logging.getLogger(__name__)
 SHOWN_BY_BROWSERS = {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"}
 _UNCACHED = {"Cache-Control": "no-store"}
 _A_YEAR = 31_536_000
+_SHARED_SECONDS = 240
+"""How long others than the browser may keep what is public: it may be made private, which nobody tells them."""
 _MOST_CATEGORIES = 200
 _LONGEST_PK = 18
 
@@ -209,12 +210,16 @@ def _visible(request: HttpRequest, pk: int) -> Asset:
 
 
 def _headers(request: HttpRequest, found: Asset, version: str) -> dict[str, str]:
-    """A file that is named by its content never changes; only what a visitor may see is kept by shared caches."""
+    """Return the headers of a file that a visitor may see.
+
+    Only what everybody may see is kept by shared caches, and not for long. A private picture stays with the browser,
+    which may keep it for ever where the address names its content.
+    """
     public = _user(request) is None or visible_to(None).filter(pk=found.pk).exists()
     named = bool(found.content_hash) and request.GET.get("v") == found.content_hash[:12]
+    kept = f"max-age={_SHARED_SECONDS}" if public else f"max-age={_A_YEAR}, immutable"
     return {
-        "Cache-Control": f"{'public' if public else 'private'}, "
-        + (f"max-age={_A_YEAR}, immutable" if named else "no-cache"),
+        "Cache-Control": f"{'public' if public else 'private'}, {kept if named else 'no-cache'}",
         "ETag": f'"{hashlib.sha256(version.encode()).hexdigest()[:32]}"',
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -249,6 +254,4 @@ def _withheld(error: MediaSearchError) -> HttpResponse:
 
 
 def _file_name(found: Asset) -> str:
-    if found.file:
-        return str(found.file.name).rpartition("/")[2]
-    return f"image-{found.pk}{mimetypes.guess_extension(found.mime_type) or ''}"
+    return naming.download_name(found.title, found.file.name or f"image-{found.pk}", found.mime_type)

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
+from mediasearch import naming
 from mediasearch.models import LIBRARY, Asset, Generation, Job, Pause, Stage
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def import_library() -> Iterator[tuple[int, int]]:
 
     found, known = list(pictures()), _known()
     for number, picture in enumerate(found, start=1):
-        if slugify(picture.key) not in known:
+        if naming.stem(slugify(picture.key)) not in known:
             _add(picture)
         yield number, len(found)
 
@@ -85,9 +86,10 @@ def progress() -> Progress:
 
 
 def _known() -> set[str]:
-    """Return the keys of the sample pictures that are stored, with and without the suffix a storage may have added."""
-    stems = [Path(name).stem for name in Asset.objects.filter(source=LIBRARY).values_list("file_version", flat=True)]
-    return {slugify(stem) for stem in stems} | {slugify(re.sub(r"_\w{7}$", "", stem)) for stem in stems}
+    """Return the stems of the sample pictures that are stored, with and without what older versions added to them."""
+    names = Asset.objects.filter(source=LIBRARY).values_list("file", flat=True)
+    stems = {naming.stem(Path(name).name) for name in names}
+    return stems | {re.sub(r"_\w{7}$", "", stem) for stem in stems}
 
 
 def _add(picture: Picture) -> None:

@@ -88,7 +88,11 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = Path(os.environ.get("STATIC_ROOT", DATA / "static"))
-MEDIA_ROOT = DATA / "media"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "private": {"BACKEND": "mediasearch.storages.PrivateStorage", "OPTIONS": {"location": DATA / "media"}},
+}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -98,6 +102,7 @@ LOGGING = {
 }
 
 MEDIASEARCH = {
+    "STORAGE": "private",
     "ENCODER": {
         "BACKEND": "mediasearch.features.openclip.OpenClip",
         "OPTIONS": {"model": MODEL, "pretrained": PRETRAINED, "threads": 2},

@@ -12,10 +12,11 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.core.files.storage import InMemoryStorage
 from django.db import connection, router
 
 from mediasearch import checks
-from mediasearch.checks import children, database, routing
+from mediasearch.checks import children, database, routing, storage
 from mediasearch.features import landlock
 from mediasearch.indexing import generations
 from mediasearch.models import Generation, Job
@@ -275,6 +276,59 @@ def test_check_addresses__without_the_extra(settings: Any, monkeypatch: pytest.M
     assert 'pip install "mediasearch[addresses]"' in str(message.hint)
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"FETCH_ADDRESSES": False}
     assert found() == []
+
+
+LOCAL, PRIVATE = "django.core.files.storage.FileSystemStorage", "mediasearch.storages.PrivateStorage"
+
+
+@pytest.mark.parametrize(
+    ("media_url", "backend", "options", "said"),
+    [
+        ("", LOCAL, {}, []),  # Where Django's own MEDIA_URL is not set, nothing is served.
+        ("/media/", LOCAL, {}, ["mediasearch.W014"]),
+        ("", LOCAL, {"base_url": "https://media.example.org/"}, ["mediasearch.W014"]),
+        ("/media/", PRIVATE, {}, []),
+        ("/media/", "tests.test_checks.Bucket", {}, []),
+    ],
+)
+def test_check_storage__of_this_machine(
+    settings: Any, media_url: str, backend: str, options: dict[str, Any], said: list[str]
+) -> None:
+    settings.MEDIA_URL = media_url
+    settings.STORAGES = settings.STORAGES | {"one": {"BACKEND": backend, "OPTIONS": options}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"STORAGE": "one"}
+    messages = found()
+    assert ids(messages) == said
+    assert all("thumbnail" in message.msg and "PrivateStorage" in str(message.hint) for message in messages)
+
+
+class Bucket(InMemoryStorage):
+    """Stands for a storage elsewhere: `query` is the signature of its addresses."""
+
+    def __init__(self, query: str = "", error: Exception | None = None) -> None:
+        super().__init__()
+        self.query, self.error = query, error
+
+    def url(self, name: str | None) -> str:
+        if self.error:
+            raise self.error
+        return f"https://bucket.example.org/{name}{self.query}"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ["mediasearch.W014"]),
+        ({"query": "?X-Amz-Signature=abc&X-Amz-Expires=3600"}, []),
+        ({"error": ConnectionError("no route")}, []),
+    ],
+)
+def test_check_storage__elsewhere(settings: Any, options: dict[str, Any], said: list[str]) -> None:
+    settings.MEDIA_URL = "/media/"
+    settings.STORAGES = settings.STORAGES | {"one": {"BACKEND": "tests.test_checks.Bucket", "OPTIONS": options}}
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"STORAGE": "one"}
+    assert ids(storage.check_remote_storage(None)) == said
+    assert ids(storage.check_local_storage(None)) == []
 
 
 @pytest.mark.parametrize(

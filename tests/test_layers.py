@@ -16,9 +16,9 @@ LAYERS = [
     {"exceptions"},
     {"conf"},
     {"features"},
-    {"fulltext"},
+    {"fulltext", "naming", "storages"},
     {"shared_rows"},
-    {"derivation", "identity", "models", "querysets", "migrations"},
+    {"derivation", "identity", "models", "querysets", "migrations", "storing"},
     {"sources"},
     {"indexing"},
     {"tasks"},
@@ -96,7 +96,19 @@ def test_imports__nothing_needs_contrib_or_the_packages_it_is_for(path: Path) ->
     assert not re.search(r"^\s*(import|from) (health_check|prometheus_client|pythonjsonlogger)", path.read_text(), re.M)
 
 
-CORE = ["base", "child", "claims", "hashing", "images", "language", "lexemes", "metadata", "passages", "reranking"]
+CORE = [
+    "base",
+    "child",
+    "claims",
+    "hashing",
+    "images",
+    "language",
+    "lexemes",
+    "metadata",
+    "passages",
+    "reranking",
+    "signatures",
+]
 
 
 DISCLOSURE = [f"disclosure/{path.stem}" for path in sorted((ROOT / "features" / "disclosure").glob("*.py"))]

@@ -79,8 +79,10 @@ USE = """
 import io, os
 os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
 import django; django.setup()
+from django.core.checks import run_checks
 from django.core.files.base import ContentFile
 from django.test import Client
+from django.urls import reverse
 from PIL import Image
 import mediasearch
 from mediasearch.indexing import generations, worker
@@ -95,6 +97,12 @@ assert [hit.asset.title for hit in mediasearch.search("red")] == ["number r", "n
 page = Client().get("/pictures/", {"q": "red"})
 assert page.status_code == 200, page.status_code
 assert page.content.index(b"number r") < page.content.index(b"number b")
+private = Asset.objects.get(title="number r")
+Asset.objects.filter(pk=private.pk).update(is_public=False)
+addresses = [reverse(f"mediasearch:{name}", args=[private.pk]) for name in ("asset", "thumbnail", "original")]
+addresses += [f"/media/{private.file.name}", f"/{private.thumbnail}"]
+assert [Client().get(address).status_code for address in addresses] == [404] * 5
+assert not [message for message in run_checks() if message.id == "mediasearch.W014"]
 print("used")
 """
 
@@ -112,7 +120,7 @@ def test_install__works_in_a_new_project(environment: Path, tmp_path: Path) -> N
         + f"\nimport sys\nsys.path.append({str(tmp_path)!r})\n"
         + from_readme("settings.py")
         # What a test must put in the place of a model of 600 MB and of a worker beside it.
-        + 'MEDIASEARCH = {"ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},'
+        + 'MEDIASEARCH |= {"ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},'
         ' "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"}, "READER": None}\n'
         + "from psycopg.conninfo import conninfo_to_dict\n"
         f"_place = conninfo_to_dict({address._replace(path='/shop').geturl()!r})\n"
@@ -120,6 +128,7 @@ def test_install__works_in_a_new_project(environment: Path, tmp_path: Path) -> N
         ' "HOST": _place.get("host", ""), "PORT": _place.get("port", ""), "USER": _place.get("user", ""),'
         ' "PASSWORD": _place.get("password", "")}}\n'
         'ALLOWED_HOSTS = ["testserver"]\nCELERY_BROKER_URL = "memory://"\nMEDIA_ROOT = BASE_DIR / "media"\n'
+        'MEDIA_URL = "media/"\n'
     )
     urls = tmp_path / "shop/urls.py"
     urls.write_text(urls.read_text() + "\nfrom django.urls import include\n" + from_readme("urls.py"))

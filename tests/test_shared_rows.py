@@ -16,7 +16,7 @@ from django.db import transaction
 
 import mediasearch
 from mediasearch.exceptions import WrittenByWorkers
-from mediasearch.indexing import upkeep
+from mediasearch.indexing import discards, upkeep
 from mediasearch.models import Asset, Generation, Job
 from tests.conftest import MakeAsset, picture
 
@@ -236,13 +236,11 @@ def test_copy__of_a_row_is_indexed_by_itself(make_asset: MakeAsset, index_all: I
     }  # fmt: skip
 
 
-def test_deleting__by_an_object_read_before_indexing(
-    make_asset: MakeAsset, index_all: Index, django_capture_on_commit_callbacks: Any
-) -> None:
+def test_deleting__by_an_object_read_before_indexing(make_asset: MakeAsset, index_all: Index) -> None:
     stale = make_asset()
     index_all()
     thumbnail = row(stale.pk)["thumbnail"]
     assert stale.file.storage.exists(thumbnail)
-    with django_capture_on_commit_callbacks(execute=True):
-        stale.delete()
+    stale.delete()
+    discards.delete_due()
     assert not stale.file.storage.exists(thumbnail)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from gettext import GNUTranslations
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -460,10 +461,10 @@ def indexed(active_generation: Generation, make_asset: MakeAsset, index_all: Ind
     return made
 
 
-def test_thumbnail__is_kept_for_ever_under_its_version(client: Client, indexed: Asset) -> None:
+def test_thumbnail__is_kept_by_shared_caches_for_less_than_five_minutes(client: Client, indexed: Asset) -> None:
     page = client.get(reverse("mediasearch:thumbnail", args=[indexed.pk]), {"v": indexed.content_hash[:12]})
     assert page.headers["Content-Type"] == "image/webp"
-    assert page.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert page.headers["Cache-Control"] == "public, max-age=240"
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.content[8:12] == b"WEBP"
 
@@ -515,6 +516,44 @@ def test_files__of_a_storage_that_is_down(
     monkeypatch.setattr(type(indexed.file.storage), "_open", fail)
     page = client.get(reverse(f"mediasearch:{name}", args=[indexed.pk]))
     assert (page.status_code, page.headers["Cache-Control"]) == (503, "no-store")
+
+
+@pytest.mark.parametrize("name", ["thumbnail", "original"])
+def test_files__of_a_public_picture_are_the_same_for_everybody(client: Client, indexed: Asset, name: str) -> None:
+    address = reverse(f"mediasearch:{name}", args=[indexed.pk]) + f"?v={indexed.content_hash[:12]}"
+    anonymous = client.get(address)
+    client.force_login(user("viewer", "view_asset"))
+    known = client.get(address)
+    assert b"".join(known) == b"".join(anonymous)
+    assert dict(known.headers) == dict(anonymous.headers)
+
+
+@pytest.mark.parametrize("name", ["thumbnail", "original"])
+def test_files__made_private_are_gone_though_their_version_is_known(client: Client, indexed: Asset, name: str) -> None:
+    address = reverse(f"mediasearch:{name}", args=[indexed.pk])
+    etag = fetched(client, address).headers["ETag"]
+    Asset.objects.update(is_public=False)
+    assert client.get(address, headers={"If-None-Match": etag}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("title", "mime_type", "name"),
+    [
+        ("Fire engine", "image/png", "fire-engine.png"),
+        ("", "image/jpeg", "evil.jpg"),
+        ("IMG_1234.JPG", "image/heic", "img_1234.heic"),
+        ("../../etc/passwd", "text/html", "etc-passwd.bin"),
+        ("夜里的红色汽车", "image/png", "夜里的红色汽车.png"),
+        ("\u202egpj.exe", "image/png", "gpj.png"),
+    ],
+)
+def test_original__is_called_by_its_title_and_its_content(
+    client: Client, make_asset: MakeAsset, title: str, mime_type: str, name: str
+) -> None:
+    made = make_asset(name="evil.html", title=title)
+    workers_write(Asset.objects.all(), mime_type=mime_type)
+    header = fetched(client, reverse("mediasearch:original", args=[made.pk])).headers["Content-Disposition"]
+    assert unquote(header.partition("filename")[2].partition("=")[2]).strip('"').removeprefix("utf-8''") == name
 
 
 def test_original__is_sent_as_what_it_is(client: Client, indexed: Asset) -> None:

@@ -46,6 +46,8 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "held-select": ("held", "--by", "select"),
     "crossed": ("crossed",),
     "bulk": ("bulk",),
+    "files": ("files",),
+    "caching-nginx": ("caching",),
     "versions": ("versions",),
     "replicas": ("replicas",),
     "pools-solo": ("pools", "--pool", "solo"),

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from project.addresses import database
 from project.settings import *  # noqa: F403
-from project.settings import DATA, DATABASES, INSTALLED_APPS, LOGGING, QUEUE_PREFIX
+from project.settings import DATA, DATABASES, INSTALLED_APPS, LOGGING, QUEUE_PREFIX, STORAGES
 
 INSTALLED_APPS += ["benchmarks.faults.counting"]
 STATIC_ROOT = DATA / "static"
 Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+MEDIA_ROOT = DATA / "media"
 STORAGES = {
+    **STORAGES,
     "default": {"BACKEND": "benchmarks.faults.storages.Troubled"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if replica := os.environ.get("FAULTS_REPLICA"):

@@ -70,9 +70,15 @@ class Batch:
     def release(self) -> None:
         """Give the claims back unused."""
         ledger.release(self.claims, "")
+        self.work.drop(self._values)
 
     def settle(self) -> int:
         """Write what was computed, or what went wrong; return how many jobs were done. May be called again."""
+        done = self._settle()
+        self.work.drop(self._values)
+        return done
+
+    def _settle(self) -> int:
         if self._fault is None:
             try:
                 with telling_of_full(self.work.stage):

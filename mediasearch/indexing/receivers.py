@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
-from django.db.models.signals import post_delete, post_save, pre_delete
+from django.db.models.signals import post_save, pre_delete
 
 from mediasearch import derivation
 from mediasearch.indexing import doorbell
-from mediasearch.models import LIBRARY, Asset, storage
+from mediasearch.models import Asset
 from mediasearch.querysets import jobs_owed
 
 
@@ -18,7 +17,6 @@ def connect() -> None:
     jobs_owed.connect(owed, dispatch_uid="mediasearch.owed")
     post_save.connect(loaded, sender=Asset, dispatch_uid="mediasearch.loaded")
     pre_delete.connect(about_to_delete, sender=Asset, dispatch_uid="mediasearch.about_to_delete")
-    post_delete.connect(deleted, sender=Asset, dispatch_uid="mediasearch.deleted")
 
 
 def owed(**_: Any) -> None:
@@ -38,24 +36,5 @@ def loaded(sender: type[Asset], instance: Asset, raw: bool, created: bool, using
 
 
 def about_to_delete(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
-    """Lock the asset before its jobs are deleted, in the order in which everybody locks them.
-
-    What is then known of its files is the row's: the object may have been read before they were made.
-    """
-    rows = Asset.objects.using(using).filter(pk=instance.pk).select_for_update()
-    for file, thumbnail in rows.values_list("file", "thumbnail"):
-        instance.file.name, instance.thumbnail = file, thumbnail
-
-
-def deleted(sender: type[Asset], instance: Asset, using: str, **_: Any) -> None:
-    """Delete the files that no other asset has, once the row is gone for good."""
-    file, thumbnail = instance.file, instance.thumbnail
-
-    def delete_files() -> None:
-        if instance.source == LIBRARY and file.name:
-            file.storage.delete(file.name)
-        # Those of before each had its own are shared by assets of the same content.
-        if thumbnail and not Asset.objects.using(using).filter(thumbnail=thumbnail).exists():
-            storage().delete(thumbnail)
-
-    transaction.on_commit(delete_files, using=using, robust=True)
+    """Lock the asset before its jobs are deleted, in the order in which everybody locks them."""
+    list(Asset.objects.using(using).filter(pk=instance.pk).select_for_update().values_list("pk"))

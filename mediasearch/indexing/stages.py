@@ -19,13 +19,13 @@ from django.utils import timezone
 from pgvector import HalfVector
 from PIL import Image
 
-from mediasearch import conf
+from mediasearch import naming, storing
 from mediasearch.exceptions import MediaSearchError, StorageUnavailable, ThumbnailsUnavailable, Unavailable
 from mediasearch.features import hashing, language, opener
 from mediasearch.features.base import Encoder
 from mediasearch.indexing import encoders, files, twins, witnesses
 from mediasearch.indexing.ledger import Claim, Skip
-from mediasearch.models import Asset, Embedding, Stage, storage
+from mediasearch.models import Asset, Discard, Embedding, Stage, storage
 
 CAPTIONER = "captioner"
 """The `caption_source` of what a captioner wrote."""
@@ -54,6 +54,10 @@ class Work(ABC):
 
     @abstractmethod
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None: ...
+
+    def drop(self, results: Sequence[Any]) -> None:
+        """Give up what was stored for results that were not written. Those that were lose nothing."""
+        return None
 
 
 def _for_each(assets: Sequence[Asset], tick: Tick, task: Callable[[Asset, bytes], Any]) -> list[Any]:
@@ -94,10 +98,7 @@ class Inspect(Work):
     @staticmethod
     def _inspect(asset: Asset, data: bytes) -> dict[str, Any]:
         found, thumbnail = opener.inspect(data)
-        digest = found["content_hash"]
-        # The asset's own, or deleting another asset of the same content could take it along.
-        name = f"{digest}-{conf.settings().thumbnail_size}-{asset.pk}.webp"
-        return found | {"thumbnail": _stored(f"mediasearch/thumbnails/{digest[:2]}/{name}", thumbnail)}
+        return found | {"thumbnail": _stored(thumbnail)}
 
     def write(self, done: Sequence[tuple[Claim, Any]]) -> None:
         ids = [claim.asset for claim, _ in done]
@@ -106,6 +107,10 @@ class Inspect(Work):
             measured = {field: value for field, value in found.items() if field != "metadata"}
             _record(claim, **measured, **self._adopted(assets[claim.asset], found["metadata"]))
         _follow(done)
+
+    def drop(self, results: Sequence[Any]) -> None:
+        if names := [found["thumbnail"] for found in results if isinstance(found, dict)]:
+            Discard.objects.primary().hasten(names)
 
     @staticmethod
     def _adopted(asset: Asset, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -122,14 +127,10 @@ class Inspect(Work):
         return adopted | ({"caption_source": "file"} if "caption" in adopted else {})
 
 
-def _stored(name: str, thumbnail: bytes) -> str:
-    """Store a thumbnail and return its name. Named by content, one that is there is not written again."""
+def _stored(thumbnail: bytes) -> str:
+    """Store a thumbnail and return its name, which is its own: a worker that is late must not take another's along."""
     try:
-        if storage().exists(name):
-            if storage().size(name) == len(thumbnail):
-                return name
-            storage().delete(name)  # Cut short, by a full disk or the end of its worker.
-        return storage().save(name, ContentFile(thumbnail))
+        return storing.store(storage(), naming.thumbnail_name(), ContentFile(thumbnail), router.db_for_write(Discard))
     except (DatabaseError, InterfaceError):
         raise
     except Exception as error:  # Whatever the storage's own library raises. The picture has no part in it.

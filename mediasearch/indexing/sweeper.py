@@ -8,8 +8,9 @@ import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from mediasearch.indexing import calibration, doorbell, ledger, owners, pruning, upkeep
+from mediasearch.indexing import calibration, discards, doorbell, ledger, owners, pruning, upkeep
 from mediasearch.indexing.background import Background
+from mediasearch.models import Discard
 
 logger = logging.getLogger(__name__)
 EVERY, THOROUGHLY_EVERY = 5.0, 60.0
@@ -20,9 +21,10 @@ _PRUNED_AT_ONCE = 5_000
 LOOK_EVERY = 0.5
 """Seconds between two looks at whether a process of this machine has ended, which calls for a sweep at once."""
 
-# A large library takes minutes, and the sweep can't wait.
+# A large library takes minutes, a remote storage its time, and the sweep can't wait.
 CALIBRATION = Background("calibration", lambda: calibration.calibrate_where_due())
 UPKEEP = Background("upkeep", lambda: upkeep.bring_up_to_date())
+DISCARDS = Background("discards", lambda: discards.delete_due())
 
 
 class Sweeper(threading.Thread):
@@ -40,6 +42,8 @@ class Sweeper(threading.Thread):
             try:
                 doorbell.ring(ledger.sweep(thoroughly=thoroughly))
                 UPKEEP.start()
+                if Discard.objects.primary().due().exists():
+                    DISCARDS.start()
                 if thoroughly:
                     pruning.prune_jobs(_PRUNED_AT_ONCE)
                     CALIBRATION.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mediasearch.querysets.assets import AssetQuerySet
 from mediasearch.querysets.jobs import SETTLED_KEY, JobQuerySet, jobs_owed, owed_stages, settled_key
 from mediasearch.querysets.tables import (
+    DiscardQuerySet,
     EmbeddingQuerySet,
     GenerationQuerySet,
     PauseQuerySet,
@@ -15,6 +16,7 @@ from mediasearch.querysets.tables import (
 __all__ = [
     "SETTLED_KEY",
     "AssetQuerySet",
+    "DiscardQuerySet",
     "EmbeddingQuerySet",
     "GenerationQuerySet",
     "JobQuerySet",

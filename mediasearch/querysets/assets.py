@@ -87,9 +87,22 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
                 stored.follow(sorted(asset.pk for asset in created), priority=Job.BACKFILL)
             else:
                 Job.objects.using(self.db).owe(created, priority=Job.BACKFILL)
+            for asset in () if ignore_conflicts or update_conflicts else created:
+                asset.note_stored(self.db, asset.STICKY)
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_update(self, objs: Iterable[Asset], fields: Iterable[str], batch_size: int | None = None) -> int:
+        """As in Django; files that were not stored yet are stored first."""
+        assets, names = list(objs), {*fields}
+        if "file" in names:
+            names.add("file_version")
+            for asset in assets:
+                asset.store_file()
+        return super().bulk_update(assets, sorted(names), batch_size)
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def record(self, **found: Any) -> int:
         """Store what workers found out, in columns that nobody else writes; `follow` is left to the caller."""
@@ -129,6 +142,11 @@ class AssetQuerySet(StoredQuerySet["Asset"]):
         """Return what text vectors and jobs of assets follow from, as it is stored now, in the order of their keys."""
         rows = self.model.objects.using(self.db).among(ids).order_by("pk")
         return [Inputs(*row) for row in rows.values_list(*(field.name for field in fields(Inputs)))]
+
+    def having(self, name: str) -> Self:
+        """Assets that have a file of the storage, as their own or as their thumbnail."""
+        # The second half of each names the condition of the index that it is looked up in.
+        return self.filter(Q(Q(file=name), ~Q(file="")) | Q(Q(thumbnail=name), ~Q(thumbnail="")))
 
     def outdated(self) -> Self:
         """Assets from whose rows nothing has followed yet, or what an older version makes of them."""

@@ -1,9 +1,9 @@
-"""The smaller tables: vectors, generations, pauses and counters."""
+"""The smaller tables: vectors, generations, pauses, counters and files to delete."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,10 @@ from mediasearch.querysets.base import StoredQuerySet
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from mediasearch.models import Embedding, Generation, Pause, Stray, Tally  # noqa: F401
+    from mediasearch.models import Discard, Embedding, Generation, Pause, Stray, Tally  # noqa: F401
+
+_PROMISED = timedelta(days=1)
+"""How long a stored file waits for the row that is to have it."""
 
 
 class EmbeddingQuerySet(StoredQuerySet["Embedding"]):
@@ -89,3 +92,18 @@ class StrayQuerySet(StoredQuerySet["Stray"]):
 
     def recent(self, seconds: float) -> StrayQuerySet:
         return self.filter(last_at__gt=Now() - timedelta(seconds=seconds)).order_by("queue")
+
+
+class DiscardQuerySet(StoredQuerySet["Discard"]):
+    """Files that may be of no more use."""
+
+    def promise(self, name: str) -> None:
+        """Write down a name that a row is to have within a day, before there is a file."""
+        self.create(name=name, due_at=Now() + _PROMISED)
+
+    def hasten(self, names: Iterable[str]) -> None:
+        """Have files deleted soon that no row took."""
+        self.filter(name__in=list(names)).update(due_at=Now())
+
+    def due(self) -> DiscardQuerySet:
+        return self.filter(due_at__lte=Now())

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.storage import FileSystemStorage
 from django.db.models.functions import Now
 
 from mediasearch.exceptions import DecoderCrashed, EncoderUnavailable
-from mediasearch.indexing import generations, ledger, stages
-from mediasearch.models import Generation, Job, Stage
+from mediasearch.indexing import discards, generations, ledger, stages
+from mediasearch.models import Discard, Generation, Job, Stage
 from tests.conftest import MakeAsset
 
 pytestmark = pytest.mark.django_db
@@ -112,6 +113,23 @@ def test_child_killed(make_asset: MakeAsset, index_all: Callable[[], None], sett
     make_asset()
     index_all()
     assert [line["expired"] for line in events("child-killed")] == [False]
+
+
+def test_files_deleted(make_asset: MakeAsset, events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(storage: Any, name: str) -> None:
+        raise ConnectionError("no route")
+
+    asset = make_asset()
+    name = str(asset.file.name)
+    asset.delete()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "delete", down)
+        discards.delete_due()
+    (line,) = events("delete-failed")
+    assert (line["file"], line["reason"], line["fault"]) == (name, "no route", "ConnectionError")
+    Discard.objects.hasten([name])
+    discards.delete_due()
+    assert [line["files"] for line in events("files-deleted")] == [1]
 
 
 def test_documentation__names_each_event() -> None:

@@ -8,7 +8,7 @@ from django.core.files.base import ContentFile
 
 import mediasearch
 from mediasearch.features.hashing import content_hash
-from mediasearch.indexing import ledger, twins
+from mediasearch.indexing import discards, ledger, twins
 from mediasearch.indexing.stages import WORKS
 from mediasearch.models import Asset, Generation, Stage
 from tests.conftest import MakeAsset, picture
@@ -79,10 +79,7 @@ def test_index_again__reads_again_and_copies_no_twin(
 
 
 def test_thumbnail__outlives_the_twin_that_is_deleted_meanwhile(
-    active_generation: Generation,
-    make_asset: MakeAsset,
-    index_all: Index,
-    django_capture_on_commit_callbacks: Any,
+    active_generation: Generation, make_asset: MakeAsset, index_all: Index
 ) -> None:
     """Between the inspection of the second and its writing, the first is deleted with all its files."""
     first = make_asset("blue")
@@ -90,8 +87,9 @@ def test_thumbnail__outlives_the_twin_that_is_deleted_meanwhile(
     second = make_asset("blue")
     claims = ledger.claim(Stage.INSPECT, 1)
     inspected = WORKS[Stage.INSPECT].open(claims, [second], lambda: None)
-    with django_capture_on_commit_callbacks(execute=True):
-        first.delete()
+    first.delete()
+    discards.delete_due()
     ledger.settle(claims, inspected, WORKS[Stage.INSPECT].write)
+    discards.delete_due()
     second.refresh_from_db()
     assert second.file.storage.exists(second.thumbnail)

@@ -12,7 +12,7 @@ from django.core.files.storage import storages
 from django.db.models.functions import Now
 
 import mediasearch
-from mediasearch.indexing import ledger, witnesses, worker
+from mediasearch.indexing import discards, ledger, witnesses, worker
 from mediasearch.models import Asset, Generation, Job, Pause, Stage
 from mediasearch.sources import registry
 from mediasearch.sources.library import Library
@@ -240,10 +240,12 @@ def test_thumbnails__one_that_was_cut_short_is_written_anew(
     asset = make_asset("red")
     index_all()
     asset.refresh_from_db()
-    path = Path(storages["default"].path(asset.thumbnail))
-    whole = path.read_bytes()
-    path.write_bytes(whole[:10])
+    storage, damaged = storages["default"], asset.thumbnail
+    whole = Path(storage.path(damaged)).read_bytes()
+    Path(storage.path(damaged)).write_bytes(whole[:10])
     ledger.reindex([asset], [Stage.INSPECT])
     index_all()
-    assert path.read_bytes() == whole
-    assert len(list(path.parent.iterdir())) == 1
+    asset.refresh_from_db()
+    discards.delete_due()
+    assert Path(storage.path(asset.thumbnail)).read_bytes() == whole
+    assert not storage.exists(damaged)

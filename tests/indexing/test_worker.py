@@ -10,7 +10,7 @@ from django.core.files.storage import storages
 from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable
 from mediasearch.features.fake import FakeEncoder
-from mediasearch.indexing import ledger, stages, worker
+from mediasearch.indexing import discards, ledger, stages, worker
 from mediasearch.models import Asset, Embedding, Generation, Job, Pause, Stage
 from tests.conftest import MakeAsset, picture
 from tests.features.test_metadata import XMP
@@ -178,21 +178,20 @@ def test_drain__stops_when_its_time_is_over(
     assert Embedding.objects.count() == 1
 
 
-def test_deleting__leaves_no_file(
-    active_generation: Generation, make_asset: MakeAsset, index_all: Index, django_capture_on_commit_callbacks: Any
-) -> None:
+def test_deleting__leaves_no_file(active_generation: Generation, make_asset: MakeAsset, index_all: Index) -> None:
     asset, twin = make_asset("red"), make_asset("red")
     index_all()
     asset.refresh_from_db()
     twin.refresh_from_db()
     assert asset.thumbnail != twin.thumbnail
     storage = storages["default"]
-    with django_capture_on_commit_callbacks(execute=True):
-        asset.delete()
+    asset.delete()
+    discards.delete_due()
     assert not storage.exists(asset.file.name)
+    assert not storage.exists(asset.thumbnail)
     assert storage.exists(twin.thumbnail)
-    with django_capture_on_commit_callbacks(execute=True):
-        twin.delete()
+    twin.delete()
+    discards.delete_due()
     assert not storage.exists(twin.thumbnail)
 
 

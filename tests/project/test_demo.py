@@ -59,10 +59,18 @@ def test_import__again_adds_nothing(db: None, samples: list[Any]) -> None:
 
 def test_import__continues_where_it_was_cut_off(db: None, samples: list[Any]) -> None:
     list(content.import_library())
-    Asset.objects.get(title="The retina_picture").delete()  # Its file stays, so that the next one gets a suffix.
+    Asset.objects.get(title="The retina_picture").delete()
 
     for _ in range(2):
         list(content.import_library())
+
+    assert Asset.objects.count() == 3
+
+
+def test_import__knows_the_names_of_older_versions(db: None, samples: list[Any]) -> None:
+    for name in ("cat.jpg", "cat-two_aBc1234.jpg", "retina_picture.jpg"):
+        Asset.objects.create(file=f"mediasearch/2026/01/{name}")
+    list(content.import_library())
 
     assert Asset.objects.count() == 3
 

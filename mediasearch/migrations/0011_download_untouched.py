@@ -4,7 +4,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mediasearch', '0008_machine_columns'),
+        ('mediasearch', '0010_file_indexes'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mediasearch', '0008_machine_columns'),
+        ('mediasearch', '0011_download_untouched'),
     ]
 
     operations = [
