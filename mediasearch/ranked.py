@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from mediasearch.asking import GONE, PictureForm, Shown, inline
-from mediasearch.exceptions import PictureRefused, QueryError, Unavailable
+from mediasearch.exceptions import Busy, PictureRefused, QueryError, Unavailable
 from mediasearch.features import backends
 from mediasearch.forms import sentence
 from mediasearch.models import Asset, Generation
@@ -105,7 +105,7 @@ def _keep(request: HttpRequest) -> str | None:
         if generation is None:
             raise Unavailable(gettext("No picture has been encoded yet."))
         return pictures.keep(pictures.look(pictures.take(upload), generation), upload.name)
-    except PictureRefused as refusal:
+    except (PictureRefused, Busy) as refusal:
         messages.error(request, sentence(refusal))
     except (QueryError, Unavailable) as error:
         messages.error(request, str(error))

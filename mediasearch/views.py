@@ -6,7 +6,7 @@ import hashlib
 import mimetypes
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, ValidationError
 from django.db import connections
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from mediasearch import asking, paging
 from mediasearch.asking import SearchForm
-from mediasearch.exceptions import PictureRefused, QueryError
+from mediasearch.exceptions import Busy, PictureRefused, QueryError
 from mediasearch.features import backends
 from mediasearch.features.images import MIME_TYPES
 from mediasearch.forms import sentence
@@ -32,6 +32,8 @@ SHOWN_BY_BROWSERS = {"image/jpeg", "image/png", "image/gif", "image/webp", "imag
 _A_YEAR = 31_536_000
 _MOST_CATEGORIES = 200
 _LONGEST_PK = 18
+_BUSY, _RETRY_AFTER = "busy", 2
+"""The code of the error, and after how many seconds to try again, while others' pictures are being opened."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -67,7 +69,10 @@ def search(request: HttpRequest) -> HttpResponse:
         "may_add": _may(user, "mediasearch.add_asset"),
         "milliseconds": sum(outcome.timings.values()) if outcome else 0.0,
     }
-    return render(request, "mediasearch/search.html", context)
+    answer = render(request, "mediasearch/search.html", context)
+    if form.has_error("upload", _BUSY):
+        answer.status_code, answer.headers["Retry-After"] = 503, str(_RETRY_AFTER)
+    return answer
 
 
 @require_safe
@@ -147,6 +152,8 @@ def _outcome(form: SearchForm, page: Page, user: Any) -> Outcome | None:
         return engine.search(**form.question(), user=user, limit=page.limit, offset=page.offset).outcome
     except PictureRefused as error:
         form.add_error("upload", sentence(error))
+    except Busy as error:
+        form.add_error("upload", ValidationError(sentence(error), _BUSY))
     except QueryError as error:
         form.add_error("q", str(error))
     return None

@@ -44,6 +44,8 @@ class Budget:
     """Bytes that it may allocate."""
     files: int = 500
     """Requests after which the child is replaced, so that leaks stay small."""
+    niceness: int = 0
+    """How far other processes go first, as `nice` has it: 0 to 19."""
     gives_back: bool = True
     """Does the memory of a picture go back to the system after it? An engine would take half as long again."""
 
@@ -60,13 +62,17 @@ class Sandbox:
         self._owner = 0
         self._served = 0
 
-    def call(self, operation: str, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    def call(
+        self, operation: str, data: bytes, options: dict[str, Any], *, waits: bool = True
+    ) -> tuple[dict[str, Any], bytes]:
         """Carry out an operation of `child.OPERATIONS` on the bytes of one file.
 
         Raises what the child answered, a Refused, Troublesome or Unavailable; a Troublesome when it died or took too
-        long; SandboxUnavailable when it can't be started.
+        long; SandboxUnavailable when it can't be started; unless the caller `waits`, Busy during another's call.
         """
-        with self._lock:
+        if not self._lock.acquire(blocking=waits):
+            raise exceptions.Busy
+        try:
             process = self._ready()
             expired = threading.Event()
             alarm = threading.Timer(self.budget.seconds, self._expire, (process, expired))
@@ -81,6 +87,8 @@ class Sandbox:
             self._served += 1
             if header.pop(LEAVES) or expired.is_set() or self._served >= self.budget.files:
                 self.close()
+        finally:
+            self._lock.release()
         if name := header.get("error"):
             raise getattr(exceptions, name)(header["message"])
         return header, payload
@@ -132,6 +140,8 @@ class Sandbox:
                 f"The process that opens files could not be started: {error}."
             ) from error
         self._owner, self._served = os.getpid(), 0
+        if self.budget.niceness:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, self.budget.niceness)
 
     @staticmethod
     def _exchange(
@@ -168,7 +178,9 @@ class Sandbox:
                 return exceptions.ReaderTimeout(f"Reading this picture took more than {self.budget.seconds:g} seconds.")
             return exceptions.ReaderFailed(f"The process that read this picture died ({reason}).")
         if expired:
-            return exceptions.DecoderTimeout(f"Opening this file took more than {self.budget.seconds:g} seconds.")
+            return exceptions.DecoderTimeout(
+                f"Opening this file took more than {self.budget.seconds:g} seconds. Save a smaller copy of it."
+            )
         return exceptions.DecoderCrashed(f"The process that opened this file died ({reason}).")
 
     def _last_words(self) -> str:
