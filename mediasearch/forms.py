@@ -131,7 +131,7 @@ def check_size(upload: Upload) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Return what is wrong with a file, or why it is not looked at: the error's own words, or a translation of what it means in general."""
+    """Return what is wrong with a file, or why it is not opened: the error's words, or a translation of its kind."""
     if isinstance(error, PictureRefused) and error.__cause__:
         error = error.__cause__
     general = _REFUSALS.get(type(error))

@@ -119,7 +119,9 @@ def gif(side: int, amount: int, blocks: int, block: str, piece: int, frames: int
     while plain[place]:
         codes += plain[place + 1 : place + 1 + plain[place]]
         place += 1 + plain[place]
-    pixels = b"".join(bytes([len(codes[at : at + piece])]) + codes[at : at + piece] for at in range(0, len(codes), piece))
+    pixels = b"".join(
+        bytes([len(codes[at : at + piece])]) + codes[at : at + piece] for at in range(0, len(codes), piece)
+    )
     filler = {"comment": b"!\xfe" + b"\x01x" * blocks + b"\0", "comments": b"!\xfe\0" * blocks, "stray": b"\1" * blocks}
     picture = descriptor + pixels + b"\0"
     return head + filler[block] + picture * frames + b";"
@@ -131,7 +133,15 @@ def _after_blocks(plain: bytes, at: int) -> int:
     return at + 1
 
 
-_TIFF_CODES = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "jpeg": 7, "packbits": 32773, "zstd": 50000, "lzma": 34925}
+_TIFF_CODES = {
+    "raw": 1,
+    "tiff_lzw": 5,
+    "tiff_adobe_deflate": 8,
+    "jpeg": 7,
+    "packbits": 32773,
+    "zstd": 50000,
+    "lzma": 34925,
+}
 
 
 def tiff(
@@ -158,7 +168,7 @@ def tiff(
         (325 if tiled else 279, 4, strips, places[1] if strips > 1 else len(content)),
         *([(322, 4, 1, width), (323, 4, 1, height)] if tiled else [(278, 4, 1, height)]),
         *([(338, 3, 1, 2)] if mode == "RGBA" else []),
-        *((40_000 + number % 20_000, 4, 1, number) for number in range(entries)),
+        *((50_000 + number % 10_000, 4, 1, number) for number in range(entries)),
     ]  # fmt: skip
     tags = sorted(tags)[:65_535]
     body = content + b"\0" * (len(content) % 2) + offsets + lengths + depths
@@ -189,7 +199,9 @@ def _strip(width: int, height: int, amount: int, mode: str, compression: str, re
     return stream.getvalue()[start : start + length]
 
 
-def webp(side: int, amount: int, mode: str, lossless: bool, method: int, quality: int, frames: int, chunks: int) -> bytes:
+def webp(
+    side: int, amount: int, mode: str, lossless: bool, method: int, quality: int, frames: int, chunks: int
+) -> bytes:
     """A WebP, animated with further frames of its own, and with chunks that say nothing."""
     options = {"lossless": lossless, "method": method, "quality": quality}
     plain = encoded("WEBP", side, mode, amount, **options)

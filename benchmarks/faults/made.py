@@ -50,9 +50,7 @@ def png(width: int, height: int, depth: int = 8, colour: int = 2, extra: bytes =
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(row) for _ in range(height if rows is None else rows)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"".join(
-        [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), extra, chunk(b"IDAT", packed), chunk(b"IEND", b"")]
-    )
+    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), extra, chunk(b"IDAT", packed), chunk(b"IEND", b"")])
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

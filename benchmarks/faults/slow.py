@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faults.slow [--tries 150] [--short]`: look for the files that take longest to open.
+"""`python -m benchmarks.faults.slow [--seconds 60] [--short]`: look for the files that take longest to open.
 
 For each format a climb over the parameters of `elaborate`, within a size in bytes and MAX_PIXELS: a step is kept where
 opening takes longer than before. What opening takes is measured in a child like the product's that counts no parts, so
@@ -17,16 +17,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psutil
+
 from benchmarks.bars import Bars, Given, experiment
+from benchmarks.faults import elaborate
 from benchmarks.faults.elaborate import FORMATS, Format, Value
 
-TRIES, SHORT_TRIES = 150, 3
-LARGEST, LONGEST, SHORT_LONGEST = 1_000_000, 60.0, 2.0
-REFUSED = 3.0
+SECONDS, SHORT_SECONDS = 60.0, 1.0
+LARGEST, LONGEST, SHORT_LONGEST = 1_000_000, 30.0, 2.0
+REFUSED, QUICK = 3.0, 1.0
 _UNCOUNTED = """
 from mediasearch.features import child, structure
 structure.check = lambda *given: None
@@ -34,7 +37,6 @@ child.main()
 """
 SLOWEST: dict[str, dict[str, Value]] = {}
 """For each format, what the slowest file found in 1 MB was made with."""
-SLOWER: dict[str, dict[str, Value]] = {}
 
 
 class Uncounted:
@@ -45,7 +47,7 @@ class Uncounted:
         self._process: subprocess.Popen[bytes] | None = None
 
     def seconds(self, data: bytes) -> tuple[float, str]:
-        """Return how long opening a file takes, at most `longest`, and what comes of it."""
+        """Return how much processor time opening a file takes, and what comes of it: it is killed after `longest`."""
         from mediasearch.features.child import read_frame, write_frame
         from mediasearch.features.images import FORMATS as NAMES
         from mediasearch.features.sandbox import Budget
@@ -58,17 +60,15 @@ class Uncounted:
         options = {"max_bytes": 50_000_000, "max_pixels": 50_000_000, "formats": NAMES, "shortest_side": 672}
         alarm = threading.Timer(self._longest, process.kill)
         alarm.start()
-        began = time.monotonic()
-        answer = None
+        began, answer = _processor_time(process), None
         with suppress(BrokenPipeError):
             write_frame(process.stdin, {"operation": "pixels", "options": options}, data)
             answer = read_frame(process.stdout)
-        seconds = time.monotonic() - began
         alarm.cancel()
         if answer is None:
             self.close()
-            return seconds, "killed"
-        return seconds, answer[0].get("error", "opened")
+            return self._longest, "killed"
+        return _processor_time(process) - began, answer[0].get("error", "opened")
 
     def _started(self, memory: int) -> subprocess.Popen[bytes]:
         folder = tempfile.mkdtemp(prefix="mediasearch-slow-")
@@ -88,42 +88,75 @@ class Uncounted:
             self._process = None
 
 
+def _processor_time(process: subprocess.Popen[bytes]) -> float:
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
 @dataclass(frozen=True, slots=True)
-class Slow:
-    """A file, and how long it takes to open."""
+class Opening:
+    """A file by what it is made with, and how it was opened without limits."""
 
     values: Mapping[str, Value]
-    size: int
-    seconds: float
-    outcome: str
+    size: int = 0
+    seconds: float = 0.0
+    outcome: str = "not made"
+    refusal: str = ""
+    """What the product says of the number of its parts."""
 
 
-def climb(form: Format, tries: int, largest: int, chance: random.Random, uncounted: Uncounted) -> Slow:
-    """Return the slowest file of so many: each is the slowest so far with one parameter changed, or two, or three."""
-    best = _measured(form, form.plainest(), largest, uncounted)
-    seen = {tuple(best.values.items())}
-    for _ in range(tries):
-        values = dict(best.values)
-        for name in chance.sample(list(form.values), chance.choice((1, 1, 2, 3))):
-            values[name] = chance.choice(form.values[name])
-        if tuple(values.items()) in seen:
-            continue
-        seen.add(tuple(values.items()))
-        one = _measured(form, values, largest, uncounted)
-        if one.seconds > best.seconds:
-            best = one
-    return best
+def climb(
+    form: Format, seconds: float, largest: int, chance: random.Random, open_file: Callable[[bytes], tuple[float, str]]
+) -> Iterator[Opening]:
+    """Yield openings of files for so long: each is but for one parameter as the slowest so far, or, where none of these
+    is slower, but for three."""
+    best = _opening(form, form.plainest(), largest, open_file)
+    yield best
+    seen, steps = [best.values], _steps(form, chance)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        values = next((values for step in steps if (values := {**best.values, **step}) not in seen), None)
+        if values is None:
+            steps = _steps(form, chance)
+            values = best.values | {name: chance.choice(form.values[name]) for name in chance.sample([*form.values], 3)}
+        seen.append(values)
+        opening = _opening(form, values, largest, open_file)
+        yield opening
+        if opening.seconds > best.seconds:
+            best, steps = opening, _steps(form, chance)
 
 
-def _measured(form: Format, values: Mapping[str, Value], largest: int, uncounted: Uncounted) -> Slow:
+def _steps(form: Format, chance: random.Random) -> Iterator[dict[str, Value]]:
+    """Return each value of each parameter, in an order of chance."""
+    steps = [{name: value} for name, values in form.values.items() for value in values]
+    return iter(chance.sample(steps, len(steps)))
+
+
+def _opening(
+    form: Format, values: Mapping[str, Value], largest: int, open_file: Callable[[bytes], tuple[float, str]]
+) -> Opening:
+    from mediasearch.exceptions import ImageTooComplex
+    from mediasearch.features import structure
+
     try:
         data = form.make(**values)
-    except (ValueError, OSError, RuntimeError, MemoryError):  # No such picture: an encoder refuses it.
-        return Slow(values, 0, 0.0, "not made")
+    except (ValueError, OSError, RuntimeError, MemoryError):  # There is no such picture.
+        return Opening(values)
     if len(data) > largest:
-        return Slow(values, len(data), 0.0, "too large")
-    seconds, outcome = uncounted.seconds(data)
-    return Slow(values, len(data), seconds, outcome)
+        return Opening(values, len(data), 0.0, "too large")
+    refusal = ""
+    try:
+        structure.check(data)
+    except ImageTooComplex as error:
+        refusal = str(error)
+    return Opening(values, len(data), *open_file(data), refusal)
+
+
+def many_scans() -> bytes:
+    """Return a JPEG of 1,000 scans and 49 megapixels in 0.4 MB: of a picture of one colour, the last one repeated."""
+    plain = elaborate.encoded("JPEG", 7_000, "RGB", 0, progressive=True)
+    last = plain.rindex(b"\xff\xda")
+    return plain[:-2] + plain[last:-2] * (1_000 - plain.count(b"\xff\xda")) + plain[-2:]
 
 
 def file(name: str) -> bytes:
@@ -138,18 +171,29 @@ def run(given: Given, bars: Bars) -> None:
     logging.disable()  # That a file killed a child is what this brings about.
     from mediasearch.features import opener
 
-    tries = SHORT_TRIES if given.short else given.options.tries
+    seconds = SHORT_SECONDS if given.short else given.options.seconds
     uncounted = Uncounted(SHORT_LONGEST if given.short else LONGEST)
     try:
         for name in given.options.formats or FORMATS:
             chance = random.Random(f"{given.seed}/{name}")
-            slowest = climb(FORMATS[name], tries, given.options.largest, chance, uncounted)
-            bars.note(f"{name}, slowest without limits, s", f"{slowest.seconds:.2f} ({slowest.outcome}, {slowest.size:,} bytes)")
+            openings = list(climb(FORMATS[name], seconds, given.options.largest, chance, uncounted.seconds))
+            _judge_quick(name, openings, bars)
+            slowest = max(openings, key=lambda opening: opening.seconds)
+            figure = f"{slowest.seconds:.2f} ({slowest.outcome}, {slowest.size:,} bytes)"
+            bars.note(f"{name}, slowest without limits, s", figure)
             bars.note(f"{name}, made with", dict(slowest.values))
             _judge(name, FORMATS[name].make(**slowest.values), bars)
     finally:
         uncounted.close()
         opener.close()
+
+
+def _judge_quick(name: str, openings: Sequence[Opening], bars: Bars) -> None:
+    """Nothing that is opened within a second may be refused for its parts."""
+    quick = [one for one in openings if one.outcome == "opened" and one.seconds <= QUICK]
+    refused = [f"{dict(one.values)}: {one.refusal}" for one in quick if one.refusal]
+    bars.note(f"{name}, files of which opening was tried", sum(one.seconds > 0 for one in openings))
+    bars.equal(f"{name}, of {len(quick)} that open within {QUICK:g} s, refused", refused, [])
 
 
 def _judge(name: str, data: bytes, bars: Bars) -> None:
@@ -183,7 +227,7 @@ def answer(ask: Callable[[], object]) -> tuple[float, str]:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("formats", nargs="*", metavar="FORMAT", help=f"of {', '.join(FORMATS)}; all by default")
-    parser.add_argument("--tries", type=int, default=TRIES)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each format")
     parser.add_argument("--largest", type=int, default=LARGEST, metavar="BYTES")
 
 

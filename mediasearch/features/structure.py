@@ -214,7 +214,9 @@ def _tiff(data: bytes, max_pixels: int) -> Iterator[Count]:
 
 def _entries(data: bytes, order: str) -> Iterator[_Entry]:
     big = data[2] == _BIG
-    start, counted, packed = (8, "Q", struct.Struct(f"{order}HHQ8s")) if big else (4, "H", struct.Struct(f"{order}HHI4s"))
+    start, counted, packed = (
+        (8, "Q", struct.Struct(f"{order}HHQ8s")) if big else (4, "H", struct.Struct(f"{order}HHI4s"))
+    )
     at = _unpacked(data, order, "Q" if big else "I", start)
     number, at = _unpacked(data, order, counted, at), at + struct.calcsize(counted)
     inline = 8 if big else 4

@@ -14,7 +14,7 @@ from PIL import Image
 
 import mediasearch
 from mediasearch import Crop
-from mediasearch.exceptions import EncoderUnavailable, PictureRefused, QueryError, SandboxUnavailable, Unavailable
+from mediasearch.exceptions import Busy, EncoderUnavailable, PictureRefused, QueryError, SandboxUnavailable, Unavailable
 from mediasearch.features import opener
 from mediasearch.features.local import Local
 from mediasearch.models import Asset, Embedding, Generation
@@ -181,6 +181,21 @@ def test_search__a_sandbox_that_fails_is_no_pictures_fault(
 
     monkeypatch.setattr(opener, "for_question", fail)
     assert "could not be started" in mediasearch.search(image=picture()).degraded[0].reason
+
+
+@pytest.mark.parametrize("ask", [mediasearch.search, mediasearch.describe])
+def test_search__while_other_pictures_are_opened(
+    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
+) -> None:
+    def turn_away(*args: Any) -> None:
+        raise Busy
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opener, "for_question", turn_away)
+        for image in (picture("red"), Crop(library["red"], (0, 0, 1, 0.5))):
+            with pytest.raises(Busy, match="Search again in a moment"):
+                list(ask(image=image))
+    assert list(ask(image=picture("red")))
 
 
 def test_search__before_anything_is_encoded(make_asset: MakeAsset) -> None:
