@@ -35,6 +35,8 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "backlog": ("backlog",),
     "hostile": ("hostile",),
     "fuzz": ("fuzz",),
+    "slow-files": ("slow",),
+    "visitors": ("visitors",),
     "hanging-reader": ("hanging", "--ended-by", "reader"),
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
     "stale": ("stale",),

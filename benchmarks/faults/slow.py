@@ -108,17 +108,20 @@ class Opening:
 def climb(
     form: Format, seconds: float, largest: int, chance: random.Random, open_file: Callable[[bytes], tuple[float, str]]
 ) -> Iterator[Opening]:
-    """Yield openings of files for so long: each is but for one parameter as the slowest so far, or, where none of these
-    is slower, but for three."""
+    """Yield openings of files for so long: a third of it of any, and then of files like the slowest so far.
+
+    These differ from it in one parameter, or, when all such were tried, in two.
+    """
+    began, seen = time.monotonic(), [form.plainest()]
     best = _opening(form, form.plainest(), largest, open_file)
+    steps: Iterator[dict[str, Value]] = iter(())
     yield best
-    seen, steps = [best.values], _steps(form, chance)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        values = next((values for step in steps if (values := {**best.values, **step}) not in seen), None)
+    while (elapsed := time.monotonic() - began) < seconds:
+        near = elapsed > seconds / 3 or None
+        values = near and next((values for step in steps if (values := {**best.values, **step}) not in seen), None)
         if values is None:
-            steps = _steps(form, chance)
-            values = best.values | {name: chance.choice(form.values[name]) for name in chance.sample([*form.values], 3)}
+            names = chance.sample([*form.values], 2 if near else len(form.values))
+            values = best.values | {name: chance.choice(form.values[name]) for name in names}
         seen.append(values)
         opening = _opening(form, values, largest, open_file)
         yield opening

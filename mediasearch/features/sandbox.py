@@ -140,7 +140,7 @@ class Sandbox:
                 f"The process that opens files could not be started: {error}."
             ) from error
         self._owner, self._served = os.getpid(), 0
-        if self.budget.niceness:
+        with suppress(OSError):  # It has ended already, and says why when it is asked.
             os.setpriority(os.PRIO_PROCESS, self._process.pid, self.budget.niceness)
 
     @staticmethod

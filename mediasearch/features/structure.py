@@ -8,14 +8,11 @@ within all of them may still be slow, and is ended by the sandbox's clock.
 
 from __future__ import annotations
 
-import math
 import re
 import struct
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 from mediasearch.exceptions import ImageTooComplex
 
@@ -178,93 +175,38 @@ def _gif_blocks(data: bytes) -> Iterator[int]:
 
 _MOST_ENTRIES, _MOST_STRIPS = 800_000, 300_000
 _BIG = 43
-_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _OFFSETS, _LENGTHS = 256, 257, 259, 277, (273, 324), (279, 325)
-_UNCOMPRESSED, _JPEG = 1, 7
-_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-"""How numbers are stored, by the type of an entry."""
+_COMPRESSION, _OFFSETS = 259, (273, 324)
+_UNCOMPRESSED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One entry of a TIFF's directory: which tag it is, and where its numbers are."""
+def _tiff(data: bytes, _: int) -> Iterator[Count]:
+    """Count the entries of the first directory, which Pillow reads in Python as it does strips that are not packed.
 
-    tag: int
-    kind: int
-    number: int
-    place: int
+    Where strips are JPEGs, libtiff refuses one of 100 scans by itself.
+    """
+    entries = compression = strips = 0
+    for tag, number, value in islice(_entries(data), _MOST_ENTRIES + 1):
+        entries += 1
+        if tag == _COMPRESSION:
+            compression = compression or value  # Of several, Pillow takes the first.
+        elif tag in _OFFSETS:
+            strips = max(strips, min(number, len(data)))
+    yield Count("entries in its directory", entries, _MOST_ENTRIES)
+    if compression in (0, _UNCOMPRESSED):
+        yield Count("strips", strips, _MOST_STRIPS)
 
 
-def _tiff(data: bytes, max_pixels: int) -> Iterator[Count]:
-    """Count the entries of the first directory, which Pillow reads in Python as it does strips that are not packed."""
+def _entries(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the tag of each entry, of how many numbers it is, and its number if it is a single short one."""
     order = "<" if data[:1] == b"I" else ">"
-    entries: dict[int, _Entry] = {}
-    number = 0
-    for entry in islice(_entries(data, order), _MOST_ENTRIES + 1):
-        entries.setdefault(entry.tag, entry)
-        number += 1
-    yield Count("entries in its directory", number, _MOST_ENTRIES)
-    strips = max((entries[tag].number for tag in _OFFSETS if tag in entries), default=0)
-    compression = _first(data, order, entries.get(_COMPRESSION), _UNCOMPRESSED)
-    if compression == _UNCOMPRESSED:
-        yield Count("strips", min(strips, len(data)), _MOST_STRIPS)
-    elif compression == _JPEG:
-        size = [_first(data, order, entries.get(tag), 1) for tag in (_WIDTH, _HEIGHT, _SAMPLES)]
-        yield _strip_scans(data, order, entries, math.prod(size), _MOST_VISITS * max(max_pixels, PIXELS))
-
-
-def _entries(data: bytes, order: str) -> Iterator[_Entry]:
-    big = data[2] == _BIG
-    start, counted, packed = (
-        (8, "Q", struct.Struct(f"{order}HHQ8s")) if big else (4, "H", struct.Struct(f"{order}HHI4s"))
-    )
-    at = _unpacked(data, order, "Q" if big else "I", start)
-    number, at = _unpacked(data, order, counted, at), at + struct.calcsize(counted)
-    inline = 8 if big else 4
-    for place in range(at, min(at + number * packed.size, len(data) - packed.size + 1), packed.size):
-        tag, kind, count, value = packed.unpack_from(data, place)
-        size = count * struct.calcsize(_NUMBERS.get(kind, "B"))
-        where = place + packed.size - inline
-        yield _Entry(tag, kind, count, where if size <= inline else int.from_bytes(value, _ORDERS[order]))
-
-
-_ORDERS: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
-
-
-def _unpacked(data: bytes, order: str, kind: str, at: int) -> int:
-    """Return a number of a file; 0 where the file ends before it."""
-    size = struct.calcsize(kind)
-    return int(struct.unpack_from(order + kind, data, at)[0]) if at + size <= len(data) else 0
-
-
-def _first(data: bytes, order: str, entry: _Entry | None, otherwise: int) -> int:
-    return _unpacked(data, order, _NUMBERS.get(entry.kind, "B"), entry.place) if entry else otherwise
-
-
-def _strip_scans(data: bytes, order: str, entries: dict[int, _Entry], samples: int, most: int) -> Count:
-    """Count the scans of strips that are JPEGs, each decoded no more than so often by libtiff."""
-    marks = [found.start() for found in re.finditer(_SCAN, data)]
-    if len(marks) * samples <= most:
-        return Count("scans", 0, 0)
-    places, lengths = (
-        _all(data, order, next((entries[tag] for tag in tags if tag in entries), None)) for tags in (_OFFSETS, _LENGTHS)
-    )
-    scans = [
-        min(_STRIP_SCANS, bisect_left(marks, place + length) - bisect_left(marks, place))
-        for place, length in zip(places, lengths, strict=False)
-    ]
-    decoded = samples * sum(scans) // max(1, len(scans))
-    return Count("scans", sum(scans), max(1, most * sum(scans) // decoded) if decoded else sum(scans))
-
-
-_STRIP_SCANS = 100
-
-
-def _all(data: bytes, order: str, entry: _Entry | None) -> Sequence[int]:
-    """Return the numbers of an entry; none where the file ends before them."""
-    if entry is None:
-        return ()
-    numbers = struct.Struct(f"{order}{entry.number}{_NUMBERS.get(entry.kind, 'B')}")
-    return numbers.unpack_from(data, entry.place) if entry.place + numbers.size <= len(data) else ()
+    at, length, line = (8, "Q", "HHQH6x") if data[2] == _BIG else (4, "H", "HHIH2x")
+    (at,) = _unpacked(f"{order}{'Q' if length == 'Q' else 'I'}", data, at)
+    (number,) = _unpacked(f"{order}{length}", data, at)
+    start, line = at + struct.calcsize(length), order + line
+    size = struct.calcsize(line)
+    for place in range(start, min(start + number * size, len(data) - size + 1), size):
+        tag, _, count, value = struct.unpack_from(line, data, place)
+        yield tag, count, value
 
 
 # AVIF and HEIC: ISO/IEC 14496-12, boxes in boxes.
@@ -275,6 +217,7 @@ _CONTAINERS = {b"meta": 4, b"iinf": 6, b"iref": 4, b"iprp": 0, b"ipco": 0, b"moo
 """Boxes that hold others, with the bytes before these; of `iinf` in its later version there are two more."""
 _TABLES = (b"iloc", b"ipma", b"stsc", b"stco", b"co64")
 """Boxes that hold a list."""
+_SHORTEST_LINE = 3
 
 
 def _boxed(data: bytes, _: int) -> Iterator[Count]:
@@ -301,7 +244,7 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         size, kind = struct.unpack_from(">I4s", data, at)
         start = at + 8
         if size == 1 and at + 16 <= end:
-            size, start = _unpacked(data, ">", "Q", at + 8), at + 16
+            (size,), start = _unpacked(">Q", data, at + 8), at + 16
         stop = min(end, at + size) if size else end
         if stop < start:
             continue
@@ -315,14 +258,16 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
 def _table_length(data: bytes, kind: bytes, start: int, end: int) -> int:
     """Return how long a list says that it is, as far as its box has room."""
     if kind == b"iloc":
-        at = start + 6
-        number = _unpacked(data, ">", "I" if data[start] == 2 else "H", at) if at < end else 0
+        (number,) = _unpacked(">I" if data[start : start + 1] == b"\2" else ">H", data, start + 6)
     else:
-        number = _unpacked(data, ">", "I", start + 4)
+        (number,) = _unpacked(">I", data, start + 4)
     return min(number, (end - start) // _SHORTEST_LINE)
 
 
-_SHORTEST_LINE = 3
+def _unpacked(form: str, data: bytes, at: int) -> tuple[int, ...]:
+    """Return numbers of a file; zeros where the file ends before them."""
+    packed = struct.Struct(form)
+    return packed.unpack(data[at : at + packed.size].ljust(packed.size, b"\0"))
 
 
 def _number(parts: Iterable[object], most: int) -> int:
