@@ -35,7 +35,20 @@ from mediasearch.features import child, structure
 structure.check = lambda *given: None
 child.main()
 """
-SLOWEST: dict[str, dict[str, Value]] = {}
+SLOWEST: dict[str, dict[str, Value]] = {
+    "JPEG": {"side": 7_071, "amount": 0, "mode": "RGB", "subsampling": 0, "progressive": True, "scan": -1,
+             "repeats": 10_000, "segments": 0, "segment": "COM"},
+    "PNG": {"side": 7_071, "depth": 16, "colour": 6, "row_filter": 4, "interlaced": True, "chunks": 0, "kind": "tEXt",
+            "piece": 65_536},
+    "GIF": {"side": 7_071, "amount": 0, "blocks": 1_000, "block": "stray", "piece": 255, "frames": 10},
+    "TIFF": {"side": 7_071, "amount": 16, "mode": "RGB", "compression": "jpeg", "rows": 16, "tiled": False,
+             "entries": 0, "repeats": 85},
+    "WebP": {"side": 5_000, "amount": 0, "mode": "RGB", "lossless": False, "method": 4, "quality": 75, "frames": 1,
+             "chunks": 100_000},
+    "AVIF": {"tile": 256, "amount": 64, "quality": 100, "across": 27, "items": 0, "subsampling": "4:4:4"},
+    "HEIC": {"tile": 256, "amount": 64, "quality": 100, "across": 110, "items": 0},
+    "BMP": {"side": 7_071, "run": 1, "operation": "line8"},
+}  # fmt: skip
 """For each format, what the slowest file found in 1 MB was made with."""
 
 

@@ -195,7 +195,7 @@ def ordinary(side: int) -> Iterator[tuple[str, bytes]]:
         for mode, progressive in itertools.product(("4:4:4", "4:2:0", "CMYK"), (False, True)):
             image = picture.convert("CMYK") if mode == "CMYK" else picture
             options = {} if mode == "CMYK" else {"subsampling": mode}
-            quality = (85, 90, 75)[number % 3] if mode != "CMYK" else 80
+            quality = 75 if mode == "CMYK" else (85, 90, 75)[number % 3]  # Larger ones have more than MAX_BYTES.
             stream = io.BytesIO()
             image.save(stream, "JPEG", quality=quality, progressive=progressive, **options)
             kind = "progressive" if progressive else "baseline"
@@ -213,7 +213,7 @@ def _photograph(number: int, side: int) -> object:
     else:
         picture = Image.merge("RGB", [Image.radial_gradient("L").rotate(90 * turn) for turn in range(3)])
     whole = picture.resize((side, side), Image.Resampling.BICUBIC)
-    grain = Image.effect_noise((side, side), 24).convert("RGB")
+    grain = Image.effect_noise((side, side), 12).convert("RGB")
     return ImageChops.add(whole, grain, 1, -128)
 
 

@@ -16,8 +16,6 @@ from mediasearch.features.sandbox import Budget, Sandbox
 DETAIL = 3
 """How many times as large as the model's input a picture stays that is reduced: below, its vector moves."""
 _FILES_PER_READER = 200
-_NICENESS = 10
-"""Of the openers of questions' pictures: those who search with words go first, however many processors there are."""
 _ENOUGH_TO_READ = 12_000_000
 """Pixels; a picture of four times as many, or more, is halved before its words are read."""
 
@@ -106,7 +104,7 @@ def _opener() -> Sandbox:
 def _question_openers() -> Iterator[Sandbox]:
     """Yield the openers of questions' pictures, the same one first: others are started when it is at work."""
     settings = conf.settings()
-    budget = Budget(settings.question_seconds, settings.open_memory, niceness=_NICENESS)
+    budget = Budget(settings.question_seconds, settings.open_memory)
     return (_sandbox(f"question {number}", budget) for number in range(settings.question_openers))
 
 

@@ -44,8 +44,6 @@ class Budget:
     """Bytes that it may allocate."""
     files: int = 500
     """Requests after which the child is replaced, so that leaks stay small."""
-    niceness: int = 0
-    """How far other processes go first, as `nice` has it: 0 to 19."""
     gives_back: bool = True
     """Does the memory of a picture go back to the system after it? An engine would take half as long again."""
 
@@ -140,8 +138,6 @@ class Sandbox:
                 f"The process that opens files could not be started: {error}."
             ) from error
         self._owner, self._served = os.getpid(), 0
-        with suppress(OSError):  # It has ended already, and says why when it is asked.
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, self.budget.niceness)
 
     @staticmethod
     def _exchange(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -90,15 +89,6 @@ def test_for_question__the_number_of_openers_is_a_setting(settings: Any) -> None
     with pytest.raises(Busy):
         opener.for_question(picture(), 32)
     thread.join()
-
-
-def test_for_question__lets_others_go_first() -> None:
-    opener.for_question(picture(), 32)
-    opener.verify(picture())
-    question, upload = openers()[0]._process, opener._opener()._process
-    assert question
-    assert upload
-    assert os.getpriority(os.PRIO_PROCESS, question.pid) == os.getpriority(os.PRIO_PROCESS, upload.pid) + 10
 
 
 def test_for_question__starts_another_opener_only_when_it_must() -> None:
