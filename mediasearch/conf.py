@@ -108,6 +108,8 @@ class Settings:
     cache_seconds: int = 86_400
     fetch_addresses: bool = False
     fetch_seconds: float = 5.0
+    question_seconds: float = 2.5
+    question_openers: int = 2
     thumbnail_size: int = 512
     max_bytes: int = 50_000_000
     max_pixels: int = 50_000_000

@@ -3,7 +3,7 @@
 MediaSearchError
     ImproperlySet           a setting is wrong
     Refused                 this file will never be indexed
-        NotAnImage, ImageTooLarge, FormatNotAllowed, ImageUnreadable, FileMissing
+        NotAnImage, ImageTooLarge, ImageTooComplex, FormatNotAllowed, ImageUnreadable, FileMissing
         CropTooSmall        nor can a part of a picture be searched with
     Troublesome             this file could not be done; it is tried again, and not for ever
         DecoderCrashed, DecoderTimeout, ReaderFailed, ReaderTimeout
@@ -21,6 +21,7 @@ MediaSearchError
     CalibrationLost         another process took over while this one calibrated
     QueryError              a search that can't be run as asked
         PictureRefused      the picture that it was asked with can't be used
+        Busy                other searches have their pictures opened; trying again in a moment helps
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class NotAnImage(Refused):
 
 class ImageTooLarge(Refused):
     """This image is larger than MEDIASEARCH["MAX_BYTES"] or MEDIASEARCH["MAX_PIXELS"] allows."""
+
+
+class ImageTooComplex(Refused):
+    """This image has so many parts that opening it would take too long. Save it anew."""
 
 
 class FormatNotAllowed(Refused):
@@ -157,3 +162,7 @@ class QueryError(MediaSearchError):
 
 class PictureRefused(QueryError):
     """This picture can't be searched with."""
+
+
+class Busy(QueryError):
+    """Other searches are having their pictures opened. Search again in a moment."""

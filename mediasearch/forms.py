@@ -14,10 +14,12 @@ from django.utils.translation import gettext_lazy as _
 
 from mediasearch import conf
 from mediasearch.exceptions import (
+    Busy,
     CropTooSmall,
     DecoderCrashed,
     DecoderTimeout,
     FormatNotAllowed,
+    ImageTooComplex,
     ImageTooLarge,
     ImageUnreadable,
     MediaSearchError,
@@ -41,11 +43,13 @@ _TROUBLE = _("This image could not be opened: trying took too long or failed. Sa
 _REFUSALS: dict[type[BaseException], Any] = {
     NotAnImage: _("This file is not an image."),
     ImageTooLarge: _("This image is too large. Upload a smaller copy."),
+    ImageTooComplex: _("This image has so many parts that opening it would take too long. Save it anew."),
     FormatNotAllowed: _("Images of this format are not accepted. Save it as JPEG or PNG."),
     ImageUnreadable: _("This image is damaged or cut short."),
     CropTooSmall: _("This part of the picture has too few pixels to search with. Mark a larger part."),
     DecoderCrashed: _TROUBLE,
     DecoderTimeout: _TROUBLE,
+    Busy: _("Other searches are having their pictures opened. Search again in a moment."),
 }
 
 
@@ -127,7 +131,7 @@ def check_size(upload: Upload) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Return what is wrong with a file: the error's own words, or a translation of what it means in general."""
+    """Return what is wrong with a file, or why it is not opened: the error's words, or a translation of its kind."""
     if isinstance(error, PictureRefused) and error.__cause__:
         error = error.__cause__
     general = _REFUSALS.get(type(error))

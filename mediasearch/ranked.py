@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from mediasearch.asking import GONE, PictureForm, Shown, inline
 from mediasearch.clients import client_of
-from mediasearch.exceptions import PictureRefused, QueryError, Unavailable
+from mediasearch.exceptions import Busy, PictureRefused, QueryError, Unavailable
 from mediasearch.features import backends
 from mediasearch.forms import sentence
 from mediasearch.models import Asset, Generation
@@ -108,7 +108,7 @@ def _keep(request: HttpRequest) -> str | None:
             raise Unavailable(gettext("No picture has been encoded yet."))
         with shares.asking(client_of(request)):
             return pictures.keep(pictures.look(pictures.take(upload), generation), upload.name)
-    except PictureRefused as refusal:
+    except (PictureRefused, Busy) as refusal:
         messages.error(request, sentence(refusal))
     except QueryError as error:
         messages.error(request, str(error))

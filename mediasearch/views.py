@@ -6,7 +6,7 @@ import hashlib
 import logging
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, ValidationError
 from django.db import connections
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -19,6 +19,7 @@ from mediasearch import asking, naming, paging
 from mediasearch.asking import SearchForm
 from mediasearch.clients import client_of
 from mediasearch.exceptions import (
+    Busy,
     FileMissing,
     MediaSearchError,
     PictureRefused,
@@ -47,6 +48,8 @@ _SHARED_SECONDS = 240
 """How long others than the browser may keep what is public: it may be made private, which nobody tells them."""
 _MOST_CATEGORIES = 200
 _LONGEST_PK = 18
+_BUSY, _RETRY_AFTER = "busy", 2
+"""The code of the error, and after how many seconds to try again, while others' pictures are being opened."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -82,7 +85,10 @@ def search(request: HttpRequest) -> HttpResponse:
         "may_add": _may(user, "mediasearch.add_asset"),
         "milliseconds": sum(outcome.timings.values()) if outcome else 0.0,
     }
-    return render(request, "mediasearch/search.html", context)
+    answer = render(request, "mediasearch/search.html", context)
+    if form.has_error("upload", _BUSY):
+        answer.status_code, answer.headers["Retry-After"] = 503, str(_RETRY_AFTER)
+    return answer
 
 
 @require_safe
@@ -174,6 +180,8 @@ def _outcome(form: SearchForm, page: Page, user: Any, client: str) -> Outcome | 
         return results.outcome
     except PictureRefused as error:
         form.add_error("upload", sentence(error))
+    except Busy as error:
+        form.add_error("upload", ValidationError(sentence(error), _BUSY))
     except QueryError as error:
         form.add_error("q", str(error))
     return None

@@ -14,7 +14,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.exceptions import Busy, EncoderUnavailable
+from mediasearch.features import opener
 from mediasearch.features.local import Local
 from mediasearch.indexing import pruning
 from mediasearch.models import Asset, Generation, Job, Pause, Stage
@@ -297,6 +298,18 @@ def test_picture__while_the_encoder_is_down(admin_client: Client, three: None, m
 
     monkeypatch.setattr(Local, "encode_images", fail)
     assert told(send(admin_client, picture())) == ["Down."]
+
+
+def test_picture__while_others_are_opened_is_to_be_sent_again(
+    admin_client: Client, three: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turn_away(*args: Any) -> None:
+        raise Busy
+
+    monkeypatch.setattr(opener, "for_question", turn_away)
+    page = send(admin_client, picture(), query="?category=warm")
+    assert told(page) == ["Other searches are having their pictures opened. Search again in a moment."]
+    assert page.redirect_chain[-1][0] == f"{LIST}?category=warm"
 
 
 def test_picture__is_for_those_who_may_see_images(three: None) -> None:

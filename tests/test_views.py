@@ -23,7 +23,7 @@ from django.utils import timezone
 from PIL import ExifTags, Image
 
 from mediasearch import views
-from mediasearch.exceptions import EncoderUnavailable
+from mediasearch.exceptions import Busy, EncoderUnavailable
 from mediasearch.features import opener
 from mediasearch.features.local import Local
 from mediasearch.models import Asset, Generation
@@ -245,7 +245,7 @@ def test_picture__pages_filters_and_words_need_no_second_upload(
 ) -> None:
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"PAGE_SIZE": 2}
     first = post(client, picture("red"))
-    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    monkeypatch.setattr(opener, "for_question", lambda *args: pytest.fail("It was opened again."))
     second = client.get(HOME + first.context["links"]["next"])
     third = client.get(HOME + second.context["links"]["next"])
     assert sorted(titles(first) + titles(second) + titles(third)) == sorted(a.title for a in colours.values())
@@ -303,6 +303,24 @@ def test_picture__that_is_too_large_is_not_read(
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"MAX_BYTES": 100}
     monkeypatch.setattr(opener, "load", lambda stream: pytest.fail("The file was read."))
     assert "Upload a smaller copy." in text_of(post(client, picture("red")))
+
+
+def test_picture__while_others_are_opened_is_to_be_sent_again(
+    client: Client, colours: dict[str, Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turn_away(*args: Any) -> None:
+        raise Busy
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opener, "for_question", turn_away)
+        page = post(client, picture("red"), q="yellow", category="warm")
+    html = text_of(page)
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "2")
+    assert "Other searches are having their pictures opened. Search again in a moment." in html
+    assert page.context["address"] == "?q=yellow&category=warm"
+    assert html.count('value="yellow"') == 2  # In the form of the words, and in that of the picture.
+    assert "Retry-After" not in (again := post(client, picture("red"), q="yellow", category="warm")).headers
+    assert titles(again) == ["yellow one", "red one"]
 
 
 def test_picture__that_is_gone_is_asked_for_again(client: Client, colours: dict[str, Asset]) -> None:

@@ -37,6 +37,8 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "captive": ("captive",),
     "fuzz": ("fuzz",),
     "disclosure": ("disclosure",),
+    "slow-files": ("slow",),
+    "visitors": ("visitors",),
     "hanging-reader": ("hanging", "--ended-by", "reader"),
     "hanging-sandbox": ("hanging", "--ended-by", "sandbox"),
     "stale": ("stale",),

@@ -50,12 +50,11 @@ def png(width: int, height: int, depth: int = 8, colour: int = 2, extra: bytes =
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(row) for _ in range(height if rows is None else rows)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"".join(
-        [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), extra, _chunk(b"IDAT", packed), _chunk(b"IEND", b"")]
-    )
+    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), extra, chunk(b"IDAT", packed), chunk(b"IEND", b"")])
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -112,8 +111,8 @@ _SMALL: dict[str, Callable[[], bytes]] = {
     "claims-60-megapixels.png": lambda: png(8_000, 7_500, rows=0),
     "too-long.png": lambda: png(100_000, 2, 8, 0),
     "long.png": lambda: png(60_000, 2, 8, 0),
-    "text-bomb.png": lambda: png(64, 64, extra=_chunk(b"zTXt", b"Comment\0\0" + _packed(90_000_000))),
-    "profile-bomb.png": lambda: png(64, 64, extra=_chunk(b"iCCP", b"p\0\0" + _packed(90_000_000))),
+    "text-bomb.png": lambda: png(64, 64, extra=chunk(b"zTXt", b"Comment\0\0" + _packed(90_000_000))),
+    "profile-bomb.png": lambda: png(64, 64, extra=chunk(b"iCCP", b"p\0\0" + _packed(90_000_000))),
     "huge-canvas.gif": lambda: saved("GIF", (64, 64), "L").replace(b"@\0@\0", b"\xff\xff\xff\xff", 1),
     "year-1.jpg": lambda: _exif("x", "0001:01:01 00:00:00", "+14:00"),
     "year-9999.jpg": lambda: _exif("\x01\x02", "9999:12:31 23:59:59", "-12:00"),

@@ -23,6 +23,7 @@ from mediasearch.exceptions import (
     MediaSearchError,
     NotAnImage,
 )
+from mediasearch.features import structure
 from mediasearch.features.base import Box
 
 MIME_TYPES = {
@@ -139,6 +140,7 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
             f"This file has {len(data) / 1e6:.1f} MB; at most {limits.max_bytes / 1e6:g} MB are accepted"
             ' (MEDIASEARCH["MAX_BYTES"]).'
         )
+    structure.check(data, limits.max_pixels)
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     try:
         with warnings.catch_warnings():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from PIL import Image
 
 from mediasearch import conf
-from mediasearch.exceptions import ImageTooLarge, StorageUnavailable
+from mediasearch.exceptions import Busy, ImageTooLarge, StorageUnavailable
 from mediasearch.features.base import Box, Reading, Word
 from mediasearch.features.sandbox import Budget, Sandbox
 
@@ -51,9 +53,8 @@ def pixels(data: bytes, shortest_side: int, *, input_size: int | None = None, bo
     With `input_size`, in the proportion that a model needs that scales the shortest side to so many pixels. Of a long
     strip it is the middle. With a `box`, all this of that part of the picture, which is cut out before it is reduced.
     """
-    wanted = {"shortest_side": shortest_side, "input_size": input_size, "box": box}
-    answer, payload = _opener().call("pixels", data, _limits() | wanted)
-    return Image.frombytes("RGB", (answer["width"], answer["height"]), payload)
+    reduction = {"shortest_side": shortest_side, "input_size": input_size, "box": box}
+    return _image(*_opener().call("pixels", data, _limits() | reduction))
 
 
 def for_model(data: bytes, input_size: int, box: Box | None = None) -> Image.Image:
@@ -62,6 +63,23 @@ def for_model(data: bytes, input_size: int, box: Box | None = None) -> Image.Ima
     Raises a subclass of Refused or of Troublesome.
     """
     return pixels(data, DETAIL * input_size, input_size=input_size, box=box)
+
+
+def for_question(data: bytes, input_size: int, box: Box | None = None) -> Image.Image:
+    """Return the same of a picture that somebody searches with, within MEDIASEARCH["QUESTION_SECONDS"].
+
+    It is opened by a process that neither uploads nor indexing wait for, and never waits itself. Raises a subclass of
+    Refused or of Troublesome, and Busy while all MEDIASEARCH["QUESTION_OPENERS"] are opening others.
+    """
+    reduction = {"shortest_side": DETAIL * input_size, "input_size": input_size, "box": box}
+    for sandbox in _question_openers():
+        with suppress(Busy):
+            return _image(*sandbox.call("pixels", data, _limits() | reduction, waits=False))
+    raise Busy
+
+
+def _image(size: dict[str, Any], raw: bytes) -> Image.Image:
+    return Image.frombytes("RGB", (size["width"], size["height"]), raw)
 
 
 def read(data: bytes) -> Reading:
@@ -108,6 +126,13 @@ def _limits() -> dict[str, Any]:
 def _opener() -> Sandbox:
     settings = conf.settings()
     return _sandbox("open", Budget(settings.open_seconds, settings.open_memory))
+
+
+def _question_openers() -> Iterator[Sandbox]:
+    """Yield the openers of questions' pictures, the same one first: others are started when it is at work."""
+    settings = conf.settings()
+    budget = Budget(settings.question_seconds, settings.open_memory)
+    return (_sandbox(f"question {number}", budget) for number in range(settings.question_openers))
 
 
 def _reader() -> Sandbox:

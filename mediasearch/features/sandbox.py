@@ -66,13 +66,17 @@ class Sandbox:
         self.exposed: tuple[str, ...] = ()
         """What the last child that answered could still do, of `exposure.EXPOSURES`."""
 
-    def call(self, operation: str, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    def call(
+        self, operation: str, data: bytes, options: dict[str, Any], *, waits: bool = True
+    ) -> tuple[dict[str, Any], bytes]:
         """Carry out an operation of `child.OPERATIONS` on the bytes of one file.
 
         Raises what the child answered, a Refused, Troublesome or Unavailable; a Troublesome when it died or took too
-        long; SandboxUnavailable when it can't be started.
+        long; SandboxUnavailable when it can't be started; unless the caller `waits`, Busy during another's call.
         """
-        with self._lock:
+        if not self._lock.acquire(blocking=waits):
+            raise exceptions.Busy
+        try:
             process = self._ready(child.reader_of(operation, options))
             expired = threading.Event()
             alarm = threading.Timer(self.budget.seconds, self._expire, (process, expired))
@@ -89,6 +93,8 @@ class Sandbox:
             _tell(self.exposed)
             if header.pop(child.LEAVES) or expired.is_set() or self._served >= self.budget.files:
                 self.close()
+        finally:
+            self._lock.release()
         if "error" in header:
             raise _error(header)
         return header, payload
@@ -178,7 +184,9 @@ class Sandbox:
                 return exceptions.ReaderTimeout(f"Reading this picture took more than {self.budget.seconds:g} seconds.")
             return exceptions.ReaderFailed(f"The process that read this picture died ({reason}).")
         if expired:
-            return exceptions.DecoderTimeout(f"Opening this file took more than {self.budget.seconds:g} seconds.")
+            return exceptions.DecoderTimeout(
+                f"Opening this file took more than {self.budget.seconds:g} seconds. Save a smaller copy of it."
+            )
         return exceptions.DecoderCrashed(f"The process that opened this file died ({reason}).")
 
     def _last_words(self) -> str:

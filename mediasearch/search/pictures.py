@@ -104,7 +104,7 @@ def _read(given: Any) -> bytes:
 
 
 def look(asked: Asked, generation: Generation) -> Picture:
-    """Return a picture with its vector of a generation. Raises QueryError, PictureRefused, Unavailable."""
+    """Return a picture with its vector of a generation. Raises QueryError, PictureRefused, Busy, Unavailable."""
     if isinstance(asked, Crop):
         return _of_file(_whole(asked), generation, asked.box)
     if isinstance(asked, Address):
@@ -154,13 +154,16 @@ def _fetched(address: Address) -> bytes:
 
 
 def _of_file(data: bytes, generation: Generation, box: Box | None = None) -> Picture:
-    """Open and encode a file as indexing does, so that a picture of the library finds itself."""
+    """Open and encode a file as indexing does, so that a picture of the library finds itself.
+
+    Raises PictureRefused, Busy, Unavailable.
+    """
     part = [repr(box)] if box else []
     name = cache.key("picture", generation.fingerprint, hashing.content_hash(data), *part)
     if (known := cache.get(name)) is not None:
         return Picture(generation.fingerprint, np.frombuffer(known[0], dtype=np.float32), known[1])
     try:
-        image = opener.for_model(data, generation.input_size, box)
+        image = opener.for_question(data, generation.input_size, box)
     except (Refused, Troublesome) as refusal:
         raise PictureRefused(str(refusal)) from refusal
     thumbnail = _thumbnail(image)

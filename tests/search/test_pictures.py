@@ -14,7 +14,7 @@ from PIL import Image
 
 import mediasearch
 from mediasearch import Crop
-from mediasearch.exceptions import EncoderUnavailable, PictureRefused, QueryError, SandboxUnavailable, Unavailable
+from mediasearch.exceptions import Busy, EncoderUnavailable, PictureRefused, QueryError, SandboxUnavailable, Unavailable
 from mediasearch.features import opener
 from mediasearch.features.local import Local
 from mediasearch.models import Asset, Embedding, Generation
@@ -179,8 +179,23 @@ def test_search__a_sandbox_that_fails_is_no_pictures_fault(
     def fail(*args: Any) -> None:
         raise SandboxUnavailable
 
-    monkeypatch.setattr(opener, "for_model", fail)
+    monkeypatch.setattr(opener, "for_question", fail)
     assert "could not be started" in mediasearch.search(image=picture()).degraded[0].reason
+
+
+@pytest.mark.parametrize("ask", [mediasearch.search, mediasearch.describe])
+def test_search__while_other_pictures_are_opened(
+    library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
+) -> None:
+    def turn_away(*args: Any) -> None:
+        raise Busy
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opener, "for_question", turn_away)
+        for image in (picture("red"), Crop(library["red"], (0, 0, 1, 0.5))):
+            with pytest.raises(Busy, match="Search again in a moment"):
+                list(ask(image=image))
+    assert list(ask(image=picture("red")))
 
 
 def test_search__before_anything_is_encoded(make_asset: MakeAsset) -> None:
@@ -195,7 +210,7 @@ def test_search__the_same_content_is_opened_and_encoded_once(
     library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = list(mediasearch.search(image=picture("red")))
-    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    monkeypatch.setattr(opener, "for_question", lambda *args: pytest.fail("It was opened again."))
     again = mediasearch.search(image=picture("red"))
     assert list(again) == expected
     assert again.picture is not None
@@ -233,7 +248,7 @@ def test_search__like_an_asset_that_has_no_vector_yet(library: dict[str, Asset],
 def test_search__again_without_the_file(library: dict[str, Asset], monkeypatch: pytest.MonkeyPatch) -> None:
     first = mediasearch.search(image=picture("red"))
     assert first.picture is not None
-    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    monkeypatch.setattr(opener, "for_question", lambda *args: pytest.fail("It was opened again."))
     assert list(mediasearch.search(image=first.picture)) == list(first)
     Generation.objects.update(fingerprint="another/16")
     with pytest.raises(PictureRefused, match="another model"):
@@ -271,7 +286,7 @@ def test_look__each_crop_is_kept_by_itself(active_generation: Generation, monkey
     asked = [both, Crop(both, LEFT), Crop(both, RIGHT)]
     first = [looked(given) for given in asked]
     assert len(set(first)) == 3
-    monkeypatch.setattr(opener, "pixels", lambda *args: pytest.fail("It was opened again."))
+    monkeypatch.setattr(opener, "for_question", lambda *args: pytest.fail("It was opened again."))
     assert [looked(given) for given in asked] == first
 
 
