@@ -21,6 +21,7 @@ from mediasearch.exceptions import PictureRefused, QueryError
 from mediasearch.features import backends
 from mediasearch.features.images import MIME_TYPES
 from mediasearch.forms import sentence
+from mediasearch.limits import limited
 from mediasearch.models import Asset, Embedding, Generation, storage
 from mediasearch.paging import Page
 from mediasearch.querysets import AssetQuerySet
@@ -35,6 +36,7 @@ _LONGEST_PK = 18
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@limited
 @csrf_protect
 def search(request: HttpRequest) -> HttpResponse:
     """Answer a question with the pictures that the user may see; with no question, the newest.

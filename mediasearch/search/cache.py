@@ -43,6 +43,21 @@ def keep_many(values: Mapping[str, Any]) -> None:
     _ask(lambda cache, seconds: cache.set_many(dict(values), seconds))
 
 
+def count(name: str, number: int, seconds: int) -> int | None:
+    """Add to a counter that begins at 0 and ends after so many seconds; return the sum, None without a cache."""
+
+    def add(cache: BaseCache, _: int) -> int:
+        if cache.add(name, number, seconds):
+            return number
+        try:
+            return cache.incr(name, number)
+        except ValueError:  # It ended between the two.
+            return number
+
+    total: int | None = _ask(add)
+    return total
+
+
 _closed_until: dict[str, float] = {}
 
 
