@@ -66,7 +66,7 @@ def _is_unnamed(request: HttpRequest) -> bool:
     if not _proxy_warnings:
         _proxy_warnings.add("said")
         logger.warning(
-            'A proxy stands before the site, so that visitors are not told apart and not limited: set'
+            "A proxy stands before the site, so that visitors are not told apart and not limited: set"
             ' MEDIASEARCH["PROXIES"] to the number of proxies.',
             extra={"event": "proxy-unnamed"},
         )

@@ -55,7 +55,7 @@ def search(
 
     `sort` is `relevance`, `date`, `title` or `size`, with a `-` for the last first: of a question's hits the best
     thousand are sorted. `offset` reaches the first thousand hits; `cursor` all of them, each once: begin with "", and
-    go on with the `cursor` of the results until it is None.
+    go on with the `cursor` of the results until it is None. A cursor goes on for the `user` who began it.
 
     Returns lazy Results. Raises QueryError for a question that can't be asked, and PictureRefused, when the results
     are first looked at, for a picture that can't be opened.
@@ -76,7 +76,7 @@ def search(
     for part in query.pictures:
         if isinstance(part.image, Asset):
             visible = _without(part.image, visible, scope)
-    return Results(Search(query, visible, cursor), limit, offset)
+    return Results(Search(query, visible, cursor, registry.name_of(user)), limit, offset)
 
 
 async def asearch(*args: Any, **kwargs: Any) -> Results:

@@ -176,17 +176,23 @@ def _thumbnail(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def keep(picture: Picture, name: str) -> str:
-    """Keep a picture, and what its file was called, for the pages that follow; return a key that nobody can guess."""
+def keep(picture: Picture, name: str, user: str = "") -> str:
+    """Keep a picture, and what its file was called, for the pages that follow; return a key that nobody can guess.
+
+    The key stands in addresses, which are copied, logged and shared. What a user posted shows to that `user` alone, by
+    primary key; with "", of visitors who are not logged in, to whoever has the address.
+    """
     key = secrets.token_urlsafe(16)
-    kept = (picture.fingerprint, picture.vector.tobytes(), picture.thumbnail, name[:_LONGEST_NAME])
+    kept = (picture.fingerprint, picture.vector.tobytes(), picture.thumbnail, name[:_LONGEST_NAME], user)
     cache.keep(cache.key("kept", key), kept)
     return key
 
 
-def recall(key: str) -> tuple[Picture, str] | None:
-    """Return the picture of a key, and its name; None where it is not kept, or not any more."""
+def recall(key: str, user: str = "") -> tuple[Picture, str] | None:
+    """Return the picture of a key, and its name; None where it is not kept, not any more, or for another user."""
     if not _KEY.fullmatch(key) or (kept := cache.get(cache.key("kept", key))) is None:
         return None
-    fingerprint, vector, thumbnail, name = kept
+    fingerprint, vector, thumbnail, name, owner = kept
+    if owner not in ("", user):
+        return None
     return Picture(fingerprint, np.frombuffer(vector, dtype=np.float32), thumbnail), name

@@ -1,7 +1,8 @@
 """Walking through all hits page by page, each one once, whatever is added meanwhile.
 
 The first page ranks a window and keeps it under a cursor; later pages read it. Beyond a window the next one is ranked
-without those that were seen. What a user may see is asked anew for every page: only ids and scores are kept.
+without those that were seen. What a user may see is asked anew for every page: only ids and scores are kept. A cursor
+is of use to the user who began it alone, since its totals and scores were counted over what that one sees.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Window:
 
     asked: str
     """What names the question: a cursor of one does not go with another."""
+    user: str
+    """Whose it is, by primary key; "" for visitors who are not logged in."""
     rows: Sequence[Row]
     seen: Sequence[int] = ()
     """Ids of the windows before."""
@@ -51,13 +54,15 @@ def keep(window: Window) -> str | None:
     return key if cache.get(cache.key("window", key)) is not None else None
 
 
-def recall(cursor: str, asked: str) -> tuple[str, Window, int]:
+def recall(cursor: str, asked: str, user: str) -> tuple[str, Window, int]:
     """Return the key, the window and the place that a cursor points to. Raises QueryError."""
     found = _CURSOR.fullmatch(cursor)
     kept = cache.get(cache.key("window", found[1])) if found else None
     if not found or kept is None:
         raise QueryError("These results are no longer kept. Search again from the first page.")
     window = Window(**json.loads(kept))
+    if window.user != user:
+        raise QueryError("This cursor belongs to another user. Search again from the first page.")
     if window.asked != asked:
         raise QueryError("This cursor belongs to another question. Search again from the first page.")
     return found[1], window, int(found[2])

@@ -58,6 +58,11 @@ def source_of(asset: Asset) -> Source:
         ) from None
 
 
+def name_of(user: AbstractBaseUser | AnonymousUser | None) -> str:
+    """Return the primary key of a user; "" for visitors who are not logged in, who all see the same."""
+    return str(user.pk) if user is not None and user.is_authenticated else ""
+
+
 def visible_to(user: AbstractBaseUser | AnonymousUser | None) -> AssetQuerySet:
     """Return the assets that a user may see, over all sources; what no source vouches for is hidden."""
     scopes = (source.visible_to(user).filter(source=slug) for slug, source in _sources.items())
