@@ -33,4 +33,5 @@ MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
+    "RATE": None,  # All tests come from one address.
 }

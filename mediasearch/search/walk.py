@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from mediasearch.search import cache
 WINDOW = 1_000
 """Hits that are ranked at once."""
 _CURSOR = re.compile(r"([\w-]{22})\.(\d{1,4})", re.ASCII)
+_QUICKLY = 1
+"""zlib's level: the others take longer, and hardly less room."""
 Row = dict[str, Any]
 
 
@@ -43,24 +46,25 @@ class Window:
 
     @property
     def ids(self) -> list[int]:
-        """All that was seen at its end."""
-        return [*self.seen, *(row["id"] for row in self.rows)]
+        """All that was seen at its end, in order, as which they take the least room."""
+        return sorted([*self.seen, *(row["id"] for row in self.rows)])
 
 
 def keep(window: Window) -> str | None:
     """Keep a window, and return its key; None where there is no cache to keep it in."""
     key = secrets.token_urlsafe(16)
-    cache.keep(cache.key("window", key), json.dumps(asdict(window)))
-    return key if cache.get(cache.key("window", key)) is not None else None
+    name = cache.key("window", key)
+    cache.keep(cache.WINDOWS, name, zlib.compress(json.dumps(asdict(window)).encode(), _QUICKLY))
+    return key if cache.get(cache.WINDOWS, name) is not None else None
 
 
 def recall(cursor: str, asked: str, user: str) -> tuple[str, Window, int]:
     """Return the key, the window and the place that a cursor points to. Raises QueryError."""
     found = _CURSOR.fullmatch(cursor)
-    kept = cache.get(cache.key("window", found[1])) if found else None
+    kept = cache.get(cache.WINDOWS, cache.key("window", found[1])) if found else None
     if not found or kept is None:
         raise QueryError("These results are no longer kept. Search again from the first page.")
-    window = Window(**json.loads(kept))
+    window = Window(**json.loads(zlib.decompress(kept)))
     if window.user != user:
         raise QueryError("This cursor belongs to another user. Search again from the first page.")
     if window.asked != asked:
