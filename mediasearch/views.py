@@ -6,8 +6,6 @@ import hashlib
 import mimetypes
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db import connections
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
@@ -17,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from mediasearch import asking, paging
 from mediasearch.asking import SearchForm
+from mediasearch.categories import visible_categories
 from mediasearch.exceptions import PictureRefused, QueryError
 from mediasearch.features import backends
 from mediasearch.features.images import MIME_TYPES
@@ -31,7 +30,6 @@ from mediasearch.sources.registry import name_of, source_of, visible_to
 
 SHOWN_BY_BROWSERS = {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp"}
 _A_YEAR = 31_536_000
-_MOST_CATEGORIES = 200
 _LONGEST_PK = 18
 
 
@@ -47,7 +45,7 @@ def search(request: HttpRequest) -> HttpResponse:
     scope = visible_to(user)
     asked = request.POST if request.method == "POST" else request.GET
     liked = _liked(asked.get("like", ""), scope)
-    form = SearchForm(asked, categories(scope), request.FILES, liked, name_of(user))
+    form = SearchForm(asked, visible_categories(user), request.FILES, liked, name_of(user))
     page = Page.asked(request.GET.get("page", ""))
     outcome = _outcome(form, page, user)
     shown = asking.shown(form, outcome)
@@ -125,24 +123,6 @@ def original(request: HttpRequest, pk: int) -> HttpResponseBase:
         filename=_file_name(found),
         headers=headers,
     )
-
-
-def categories(scope: AssetQuerySet) -> list[str]:
-    """Return the categories in a scope, in order, with one look into the index for each of them."""
-    try:
-        sql, params = scope.order_by().values("category").query.get_compiler(scope.db).as_sql()
-    except EmptyResultSet:
-        return []
-    visible = f"SELECT category FROM ({sql}) AS visible (category)"
-    with connections[scope.db].cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE found (category) AS (({visible} WHERE category > '' ORDER BY 1 LIMIT 1) UNION ALL"
-            f" SELECT ({visible} WHERE category > found.category ORDER BY 1 LIMIT 1)"
-            " FROM found WHERE found.category IS NOT NULL)"
-            " SELECT category FROM found WHERE category IS NOT NULL LIMIT %s",
-            (*params, *params, _MOST_CATEGORIES),
-        )
-        return [category for (category,) in cursor.fetchall()]
 
 
 def _outcome(form: SearchForm, page: Page, user: Any) -> Outcome | None:

@@ -30,6 +30,7 @@ LAYERS = [
         "api",
         "apps",
         "asking",
+        "categories",
         "checks",
         "clients",
         "contrib",

@@ -27,7 +27,6 @@ from mediasearch.features import opener
 from mediasearch.features.local import Local
 from mediasearch.models import Asset, Generation
 from mediasearch.search.results import Notice, Outcome
-from mediasearch.sources.registry import visible_to
 from tests.conftest import MakeAsset, picture, workers_write
 
 HOME = "/"
@@ -570,14 +569,6 @@ def test_original__that_is_no_known_picture_is_downloaded(client: Client, indexe
     assert page.sent
     assert page.headers["Content-Type"] == "application/octet-stream"
     assert page.headers["Content-Disposition"].startswith("attachment")
-
-
-def test_categories__are_those_of_the_scope(make_asset: MakeAsset) -> None:
-    for category, public in (("b", True), ("a", True), ("b", True), ("", True), ("c", False)):
-        make_asset("red", category=category, is_public=public)
-    assert views.categories(visible_to(None)) == ["a", "b"]
-    assert views.categories(Asset.objects.all()) == ["a", "b", "c"]
-    assert views.categories(Asset.objects.none()) == []
 
 
 def test_pages__speak_chinese(client: Client, active_generation: Generation, make_asset: MakeAsset) -> None:

@@ -1,0 +1,27 @@
+from django.conf import settings
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('mediasearch', '0008_machine_columns'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.AddIndex(
+            model_name='asset',
+            index=models.Index(condition=models.Q(('is_public', True)), fields=['source', 'category'], name='mediasearch_asset_public'),
+        ),
+        migrations.AddIndex(
+            model_name='asset',
+            index=models.Index(condition=models.Q(('owner__isnull', False)), fields=['owner', 'category'], name='mediasearch_asset_owned'),
+        ),
+        # The index above begins with the owner, too.
+        migrations.AlterField(
+            model_name='asset',
+            name='owner',
+            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=models.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='owner'),
+        ),
+    ]
