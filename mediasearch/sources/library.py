@@ -54,7 +54,7 @@ class Library(Source):
             return [public]
         if _may_view_all(user):
             return [Asset.objects.filter(source=LIBRARY)]
-        return [public, Asset.objects.filter(source=LIBRARY, owner=user)]
+        return [public, Asset.objects.filter(source=LIBRARY, owner_id=user.pk)]
 
     def thumbnail_url(self, asset: Asset) -> str:
         return _reverse("mediasearch:thumbnail", asset, asset.content_hash[:12]) if asset.thumbnail else ""
@@ -64,7 +64,7 @@ class Library(Source):
 
 
 def _may_view_all(user: AbstractBaseUser | AnonymousUser) -> bool:
-    return user.is_active and user.has_perm("mediasearch.view_asset")  # type: ignore[union-attr]
+    return user.is_active and bool(user.has_perm("mediasearch.view_asset"))  # type: ignore[attr-defined]
 
 
 def _reverse(name: str, asset: Asset, version: str = "") -> str:
