@@ -19,9 +19,8 @@ from django.utils.translation import gettext_lazy as _
 
 from mediasearch import forms
 from mediasearch.exceptions import ImproperlySet
-from mediasearch.indexing import doorbell, ledger
-from mediasearch.indexing.figures import ALARMS
-from mediasearch.indexing.status import status
+from mediasearch.indexing import ledger
+from mediasearch.jobs_admin import JobAdmin as JobAdmin
 from mediasearch.models import EMBEDS, LIBRARY, Asset, Generation, Job, Pause, Stage
 from mediasearch.querysets import settled_key
 from mediasearch.ranked import PictureFilter, RankedAdmin
@@ -214,72 +213,6 @@ class AssetAdmin(RankedAdmin):
             "form": form,
         }
         return TemplateResponse(request, "admin/mediasearch/asset/upload.html", context)
-
-
-@admin.register(Job)
-class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What is owed, and what went wrong."""
-
-    list_display = ("id", "stage", "asset_link", "state", "attempts", "short_error", "due_at")
-    list_display_links = None
-    list_filter = ("stage", "state")
-    list_select_related = ("asset",)
-    search_fields = ("asset__title", "error")
-    show_full_result_count = False
-    ordering = ("-id",)
-    actions = ("try_again",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
-        return super().has_view_permission(request, obj) or self.has_requeue_permission(request)
-
-    def has_requeue_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("mediasearch.change_job")
-
-    def get_urls(self) -> list[URLPattern]:
-        page = path("status/", self.admin_site.admin_view(self.status_view), name="mediasearch_job_status")
-        return [page, *super().get_urls()]
-
-    def status_view(self, request: HttpRequest) -> HttpResponse:
-        """Say how far indexing is, with the numbers of `mediasearch_status`."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        told = status()
-        context = {
-            **self.admin_site.each_context(request),
-            "title": gettext("Status of indexing"),
-            "opts": self.opts,
-            "told": told,
-            "stages": [(Stage(s.stage).label, s) for s in told.stages],
-            "generations": [(Generation.State(g.state).label, g) for g in told.generations],
-            "alarms": [(ALARMS[a.kind], a.stage and Stage(a.stage).label, a) for a in told.alarms],
-        }
-        return TemplateResponse(request, "admin/mediasearch/job/status.html", context)
-
-    @admin.display(description=_("image"), ordering="asset__title")
-    def asset_link(self, job: Job) -> str:
-        address = _address("admin:mediasearch_asset_change", job.asset_id)
-        return format_html('<a href="{}">{}</a>', address, Truncator(str(job.asset)).chars(60))
-
-    @admin.display(description=_("error"))
-    def short_error(self, job: Job) -> str:
-        return Truncator(job.error).chars(160)
-
-    @admin.action(description=_("Try again"), permissions=["requeue"])
-    def try_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Make jobs due; one that a worker is at stays with it."""
-        count = Job.objects.filter(pk__in=queryset.values("pk")).exclude(state=Job.State.RUNNING).requeue()
-        doorbell.ring_on_commit()
-        said = ngettext("%(count)d job will be tried again.", "%(count)d jobs will be tried again.", count)
-        self.message_user(request, said % {"count": count}, messages.SUCCESS)
 
 
 @admin.register(Generation)

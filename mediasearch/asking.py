@@ -99,9 +99,10 @@ class SearchForm(forms.Form):
         categories: Iterable[str] = (),
         files: MultiValueDict[str, Upload] | None = None,
         like: Asset | None = None,
+        user: str = "",
     ) -> None:
         super().__init__(data, files, label_suffix="")
-        self.like = like
+        self.like, self.user = like, user
         if like or files or data.get("picture"):
             self.fields["q"].widget.attrs["placeholder"] = _("Add words")
         choices = [*categories]
@@ -113,7 +114,7 @@ class SearchForm(forms.Form):
     def clean_picture(self) -> tuple[Picture, str] | None:
         """Return the picture that an earlier page was asked with, and its name."""
         key = self.cleaned_data["picture"]
-        kept = pictures.recall(key) if key and not self.files else None
+        kept = pictures.recall(key, self.user) if key and not self.files else None
         if key and not kept and not self.files:
             self.add_error("upload", gettext(GONE))
         return kept
@@ -161,7 +162,7 @@ def shown(form: SearchForm, outcome: Outcome | None) -> Shown | None:
     if upload:
         if outcome is None or outcome.picture is None:
             return Shown(upload.name) if outcome else None
-        key = pictures.keep(outcome.picture, upload.name)
+        key = pictures.keep(outcome.picture, upload.name, form.user)
         return Shown(upload.name, inline(outcome.picture), {"picture": [key]})
     if kept and not form.has_error("upload"):
         seen, name = kept

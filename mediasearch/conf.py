@@ -16,6 +16,8 @@ from django.utils.module_loading import import_string
 from mediasearch.exceptions import ImproperlySet, MediaSearchError
 
 _OPENCLIP_PATH = "mediasearch.features.openclip.OpenClip"
+_PERIODS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+_RATE = re.compile(rf"([1-9]\d{{0,8}})/({'|'.join(_PERIODS)})", re.ASCII)
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 """What every broker takes as the beginning of a queue's name."""
@@ -72,6 +74,22 @@ class Spec:
             raise ImproperlySet(f"The backend {self.backend} refuses its OPTIONS: {error}.") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often one client may ask."""
+
+    number: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, value: Any, key: str) -> Rate:
+        """Read "240/minute". Raises ImproperlySet."""
+        found = _RATE.fullmatch(value) if isinstance(value, str) else None
+        if not found:
+            raise ImproperlySet(f'MEDIASEARCH["{key}"] must be like "240/minute", or None, not {value!r}.')
+        return cls(int(found[1]), _PERIODS[found[2]])
+
+
 _OPENCLIP = Spec(_OPENCLIP_PATH, {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"})
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "HEIF")
 
@@ -106,6 +124,8 @@ class Settings:
     storage: str = "default"
     cache: str = "default"
     cache_seconds: int = 86_400
+    rate: Rate | None = field(default_factory=lambda: Rate(240, 60))
+    proxies: int = 0
     fetch_addresses: bool = False
     fetch_seconds: float = 5.0
     question_seconds: float = 2.5
@@ -125,7 +145,6 @@ class Settings:
     index_workers: int = 0
     keep_done_days: int = 30
     metrics_token: str = field(default="", repr=False)
-    proxies: int = 0
 
     def queue(self, kind: str) -> str:
         """Return the name of this site's queue of a kind: `embed`, `read` or `query`."""
@@ -165,6 +184,8 @@ def _typed(name: str, value: Any) -> Any:
     key = name.upper()
     if name in _SPECS:
         return None if value is None and name in _OPTIONAL else Spec.parse(value, key)
+    if name == "rate":
+        return None if value is None else Rate.parse(value, key)
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ImproperlySet(f'MEDIASEARCH["{key}"] must be one of {", ".join(_CHOICES[name])}, not {value!r}.')
     if name == "queue_prefix" and not (isinstance(value, str) and _PREFIX.fullmatch(value)):

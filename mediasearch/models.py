@@ -104,8 +104,9 @@ class Asset(SharedRow):
     language = models.CharField(_("language"), max_length=10, blank=True, help_text=_("ISO 639-1 code, such as en."))
     copyright = models.TextField(_("copyright"), blank=True)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("owner"), null=True, blank=True, related_name="+"
-    )
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("owner"), null=True, blank=True, related_name="+",
+        db_index=False,  # mediasearch_asset_owned begins with it.
+    )  # fmt: skip
     is_public = models.BooleanField(_("public"), default=True)
     #: How often it is used, shown or liked, as the site counts; searches may let it weigh.
     popularity = models.PositiveIntegerField(_("popularity"), default=0, db_default=0, editable=False)
@@ -146,6 +147,11 @@ class Asset(SharedRow):
             GinIndex(fields=["text_vector"], name="mediasearch_asset_text", fastupdate=False),
             GinIndex(fields=["tags"], name="mediasearch_asset_tags"),
             models.Index(fields=["category"], name="mediasearch_asset_category"),
+            # Which categories a visitor sees, and a user beside them: those of hidden assets are not looked at.
+            models.Index(fields=["source", "category"], condition=Q(is_public=True), name="mediasearch_asset_public"),
+            models.Index(
+                fields=["owner", "category"], condition=Q(owner__isnull=False), name="mediasearch_asset_owned"
+            ),
             models.Index(fields=["taken_at"], name="mediasearch_asset_taken"),
             models.Index(fields=["created_at", "id"], name="mediasearch_asset_created"),
             models.Index(fields=["content_hash"], name="mediasearch_asset_content"),

@@ -60,6 +60,12 @@ def links(asked: QueryDict, page: Page, outcome: Outcome | None, picture: Mappin
     }
 
 
+def hidden_fields(asked: QueryDict) -> list[tuple[str, str]]:
+    """Return all that a search was asked beside its words, as names and values of form fields."""
+    fields = _given(asked, "category", "tag", "after", "before", "scores", "picture", "like")
+    return [(name, value) for name, values in fields.items() for value in values]
+
+
 def _given(asked: QueryDict, *names: str) -> dict[str, list[str]]:
     return {name: values for name in names if (values := [value for value in asked.getlist(name) if value])}
 

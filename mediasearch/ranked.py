@@ -23,6 +23,7 @@ from mediasearch.forms import sentence
 from mediasearch.models import Asset, Generation
 from mediasearch.search import encode, engine, pictures, shares
 from mediasearch.search.results import DEEPEST
+from mediasearch.sources.registry import name_of
 from mediasearch.templatetags.mediasearch import signal
 
 PARAMETER = "picture"
@@ -36,7 +37,7 @@ class PictureFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         key = request.GET.get(PARAMETER, "")
-        kept = pictures.recall(key)
+        kept = pictures.recall(key, name_of(request.user))
         return [(key, kept[1])] if kept else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Asset]) -> QuerySet[Asset]:
@@ -54,7 +55,7 @@ class RankedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> tuple[QuerySet[Asset], bool]:
         """Search as the search page does, among the filtered pictures, the best first unless a column is sorted."""
         key = request.GET.get(PARAMETER, "")
-        kept = pictures.recall(key)
+        kept = pictures.recall(key, name_of(request.user))
         if key and not kept:
             _tell(request, gettext(GONE))
         if not search_term.strip() and not kept:
@@ -77,7 +78,7 @@ class RankedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {
-            "picture": _shown(request.GET.get(PARAMETER, "")),
+            "picture": _shown(request),
             "without_picture": _address(request, None),
             "picture_form": PictureForm() if backends.query_encoder().pictures else None,
         }
@@ -107,7 +108,8 @@ def _keep(request: HttpRequest) -> str | None:
         if generation is None:
             raise Unavailable(gettext("No picture has been encoded yet."))
         with shares.asking(client_of(request)):
-            return pictures.keep(pictures.look(pictures.take(upload), generation), upload.name)
+            seen = pictures.look(pictures.take(upload), generation)
+        return pictures.keep(seen, upload.name, name_of(request.user))
     except (PictureRefused, Busy) as refusal:
         messages.error(request, sentence(refusal))
     except QueryError as error:
@@ -117,8 +119,8 @@ def _keep(request: HttpRequest) -> str | None:
     return None
 
 
-def _shown(key: str) -> Shown | None:
-    kept = pictures.recall(key)
+def _shown(request: HttpRequest) -> Shown | None:
+    kept = pictures.recall(request.GET.get(PARAMETER, ""), name_of(request.user))
     return Shown(kept[1], inline(kept[0])) if kept else None
 
 

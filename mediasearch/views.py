@@ -6,8 +6,7 @@ import hashlib
 import logging
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, ValidationError
-from django.db import connections
+from django.core.exceptions import ValidationError
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
@@ -17,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from mediasearch import asking, naming, paging
 from mediasearch.asking import SearchForm
+from mediasearch.categories import visible_categories
 from mediasearch.clients import client_of
 from mediasearch.exceptions import (
     Busy,
@@ -31,13 +31,14 @@ from mediasearch.features import backends
 from mediasearch.features.disclosure import allowed as disclosed
 from mediasearch.features.images import MIME_TYPES
 from mediasearch.forms import sentence
+from mediasearch.limits import limited
 from mediasearch.models import Asset, Embedding, Generation, storage
 from mediasearch.paging import Page
 from mediasearch.querysets import AssetQuerySet
 from mediasearch.search import engine
 from mediasearch.search.results import Outcome
 from mediasearch.sources.files import open_original
-from mediasearch.sources.registry import source_of, visible_to
+from mediasearch.sources.registry import name_of, source_of, visible_to
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,13 @@ _UNCACHED = {"Cache-Control": "no-store"}
 _A_YEAR = 31_536_000
 _SHARED_SECONDS = 240
 """How long others than the browser may keep what is public: it may be made private, which nobody tells them."""
-_MOST_CATEGORIES = 200
 _LONGEST_PK = 18
 _BUSY, _RETRY_AFTER = "busy", 2
 """The code of the error, and after how many seconds to try again, while others' pictures are being opened."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@limited
 @csrf_protect
 def search(request: HttpRequest) -> HttpResponse:
     """Answer a question with the pictures that the user may see; with no question, the newest.
@@ -62,12 +63,14 @@ def search(request: HttpRequest) -> HttpResponse:
     user = _user(request)
     scope = visible_to(user)
     asked = request.POST if request.method == "POST" else request.GET
-    form = SearchForm(asked, categories(scope), request.FILES, _liked(asked.get("like", ""), scope))
+    liked = _liked(asked.get("like", ""), scope)
+    form = SearchForm(asked, visible_categories(user), request.FILES, liked, name_of(user))
     page = Page.asked(request.GET.get("page", ""))
     outcome = _outcome(form, page, user, client_of(request))
     shown = asking.shown(form, outcome)
     asks = bool(form.cleaned_data.get("q") or shown)
     hits = outcome.hits if outcome else ()
+    timings = outcome.timings if outcome and _is_staff(user) else {}
     links = paging.links(asked, page, outcome, shown.parameters if shown else {})
     context = {
         "form": form,
@@ -83,7 +86,8 @@ def search(request: HttpRequest) -> HttpResponse:
         "with_scores": bool(form.cleaned_data.get("scores")),
         "is_empty": not hits and not scope.exists(),
         "may_add": _may(user, "mediasearch.add_asset"),
-        "milliseconds": sum(outcome.timings.values()) if outcome else 0.0,
+        "timings": timings,
+        "milliseconds": sum(timings.values()),
     }
     answer = render(request, "mediasearch/search.html", context)
     if form.has_error("upload", _BUSY):
@@ -154,24 +158,6 @@ def original(request: HttpRequest, pk: int) -> HttpResponseBase:
     )
 
 
-def categories(scope: AssetQuerySet) -> list[str]:
-    """Return the categories in a scope, in order, with one look into the index for each of them."""
-    try:
-        sql, params = scope.order_by().values("category").query.get_compiler(scope.db).as_sql()
-    except EmptyResultSet:
-        return []
-    visible = f"SELECT category FROM ({sql}) AS visible (category)"
-    with connections[scope.db].cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE found (category) AS (({visible} WHERE category > '' ORDER BY 1 LIMIT 1) UNION ALL"
-            f" SELECT ({visible} WHERE category > found.category ORDER BY 1 LIMIT 1)"
-            " FROM found WHERE found.category IS NOT NULL)"
-            " SELECT category FROM found WHERE category IS NOT NULL LIMIT %s",
-            (*params, *params, _MOST_CATEGORIES),
-        )
-        return [category for (category,) in cursor.fetchall()]
-
-
 def _outcome(form: SearchForm, page: Page, user: Any, client: str) -> Outcome | None:
     if not form.is_valid():
         return None
@@ -207,6 +193,11 @@ def _examples() -> list[str]:
 
 def _user(request: HttpRequest) -> Any:
     return getattr(request, "user", None)
+
+
+def _is_staff(user: Any) -> bool:
+    """Timings are for staff: they tell whether somebody asked the same a little earlier."""
+    return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
 
 def _may(user: Any, permission: str) -> bool:

@@ -35,4 +35,5 @@ MEDIASEARCH = {
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
     "QUEUE_PREFIX": QUEUE_PREFIX,
+    "RATE": None,  # All tests come from one address.
 }

@@ -443,6 +443,61 @@ def test_status__for_those_who_may_see_jobs() -> None:
     assert staff("view_asset").get("/admin/mediasearch/job/status/").status_code == 403
 
 
+@pytest.fixture
+def secret(make_asset: MakeAsset) -> Asset:
+    """A private picture of nobody, whose jobs failed with its file's name in the error."""
+    asset = make_asset("red", name="divorce.png", title="Eve's secret", is_public=False)
+    asset.refresh_from_db()
+    error = f"The storage has no file for this image ([Errno 2] No such file: '/srv/{asset.file.name}'). Mount it."
+    asset.jobs.update(state=Job.State.FAILED, error=error)
+    Pause.objects.create(
+        stage=Stage.READ, reason=f"Denied: s3://bucket/{asset.file.name}.", until=timezone.now() + timedelta(minutes=1)
+    )
+    return asset
+
+
+JOBS = "/admin/mediasearch/job/"
+
+
+@pytest.mark.parametrize("path", ["", "status/", "{job}/change/", "?q=divorce", "?q=secret", "?o=2", "{job}/history/"])
+def test_jobs__those_who_see_jobs_alone_see_no_names(secret: Asset, path: str) -> None:
+    client = staff("view_job")
+    page = client.get(JOBS + path.format(job=secret.jobs.first().pk))
+    assert page.status_code == 200
+    html = page.content.decode()
+    for name in ("secret", "divorce"):
+        assert name not in html.replace(f"q={name}", "").replace(f'value="{name}"', "")
+    assert change(secret) not in html
+    if path in ("", "?o=2", "{job}/change/"):
+        assert f"image {secret.pk}" in html
+        assert "The storage has no file for this image" in html
+
+
+@pytest.mark.parametrize("words", ["secret", "divorce", "storage"])
+def test_jobs__a_search_tells_nothing_of_what_is_hidden(secret: Asset, make_asset: MakeAsset, words: str) -> None:
+    shown = make_asset("blue", title="storage and divorce and secret")
+    found = staff("view_job").get(JOBS, {"q": words}).context["cl"].result_list
+    assert {job.asset_id for job in found} == {shown.pk}
+
+
+def test_jobs__those_who_may_see_a_picture_see_its_name(secret: Asset) -> None:
+    client = staff("view_job", "view_asset")
+    job = secret.jobs.first().pk
+    for path in ("", f"{job}/change/", "?q=secret", "?q=divorce"):
+        html = client.get(JOBS + path).content.decode()
+        assert "Eve&#x27;s secret" in html
+        assert change(secret) in html
+    status = client.get(f"{JOBS}status/").content.decode()
+    assert "divorce" in status
+    assert "s3://bucket/" in status
+
+
+def test_jobs__an_owner_sees_their_own(secret: Asset) -> None:
+    client = staff("view_job")
+    Asset.objects.update(owner=get_user_model().objects.get())
+    assert "Eve&#x27;s secret" in client.get(JOBS).content.decode()
+
+
 def test_status__for_those_who_may_see_jobs_only(active_generation: Generation) -> None:
     assert staff("view_job").get("/admin/mediasearch/job/status/").status_code == 200
 

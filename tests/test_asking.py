@@ -100,6 +100,17 @@ def test_search_form__says_that_a_picture_is_gone(key: str) -> None:
     assert asking.shown(form, None) is None
 
 
+@pytest.mark.parametrize(
+    ("owner", "asker", "kept"), [("1", "1", True), ("1", "2", False), ("1", "", False), ("", "2", True)]
+)
+def test_search_form__a_picture_that_a_user_posted_is_theirs(owner: str, asker: str, kept: bool) -> None:
+    key = pictures.keep(SEEN, "cat.jpg", owner)
+    form = asking.SearchForm(QueryDict(f"picture={key}"), user=asker)
+    assert form.is_valid() is kept
+    shown = asking.shown(form, Outcome())
+    assert (shown.name if shown else None) == ("cat.jpg" if kept else None)
+
+
 def test_search_form__forgets_a_picture_with_its_cache() -> None:
     key = pictures.keep(SEEN, "cat.jpg")
     cache.clear()

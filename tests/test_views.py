@@ -28,7 +28,6 @@ from mediasearch.features import opener
 from mediasearch.features.local import Local
 from mediasearch.models import Asset, Generation
 from mediasearch.search.results import Notice, Outcome
-from mediasearch.sources.registry import visible_to
 from tests.conftest import MakeAsset, picture, workers_write
 
 HOME = "/"
@@ -66,6 +65,30 @@ def test_search__shows_the_best_first_with_its_scores(
     assert "2 pictures" in html
     assert html.count('<details class="ms-why" open>') == 2
     assert "Appearance" in html
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [(None, False), ({}, False), ({"is_staff": True}, True), ({"is_staff": True, "is_superuser": True}, True)],
+)
+def test_search__shows_timings_to_staff_alone(
+    client: Client,
+    active_generation: Generation,
+    make_asset: MakeAsset,
+    index_all: IndexAll,
+    flags: dict[str, bool] | None,
+    shown: bool,
+) -> None:
+    make_asset("red", title="Fire engine")
+    index_all()
+    if flags is not None:
+        client.force_login(get_user_model().objects.create_user("eve", **flags))
+    for asked in ({"q": "red", "scores": "1"}, {"q": "red"}, {}):
+        page = client.get(HOME, asked)
+        assert bool(re.search(r"\d ms\b", text_of(page))) is shown
+        assert bool(page.context["timings"]) is shown
+        assert not [name for name in page.headers if "timing" in name.lower()]
+        assert ("<dt>encode</dt>" in text_of(page)) is (shown and "scores" in asked)
 
 
 def test_search__hides_scores_until_asked(
@@ -257,6 +280,19 @@ def test_picture__pages_filters_and_words_need_no_second_upload(
     assert narrowed.context["links"]["without_picture"] == "?q=yellow&category=warm"
     assert f"picture={key}" in narrowed.context["links"]["anything"]
     assert f"picture={key}" in narrowed.context["links"]["scores"]
+
+
+def test_picture__of_a_user_shows_to_nobody_else(client: Client, colours: dict[str, Asset]) -> None:
+    client.force_login(user("eve"))
+    page = client.post(HOME, {"upload": SimpleUploadedFile("mine.png", picture("red"))})
+    address = page.context["address"]
+    assert "mine.png" in text_of(client.get(HOME + address))
+    client.force_login(user("dan"))
+    for other in (client, Client()):
+        html = text_of(other.get(HOME + address))
+        assert "no longer kept here" in html
+        assert "mine.png" not in html
+        assert "data:image/webp" not in html
 
 
 def test_picture__is_posted_with_words_and_filters(client: Client, colours: dict[str, Asset]) -> None:
@@ -590,14 +626,6 @@ def test_original__that_is_no_known_picture_is_downloaded(client: Client, indexe
     assert page.sent
     assert page.headers["Content-Type"] == "application/octet-stream"
     assert page.headers["Content-Disposition"].startswith("attachment")
-
-
-def test_categories__are_those_of_the_scope(make_asset: MakeAsset) -> None:
-    for category, public in (("b", True), ("a", True), ("b", True), ("", True), ("c", False)):
-        make_asset("red", category=category, is_public=public)
-    assert views.categories(visible_to(None)) == ["a", "b"]
-    assert views.categories(Asset.objects.all()) == ["a", "b", "c"]
-    assert views.categories(Asset.objects.none()) == []
 
 
 def test_pages__speak_chinese(client: Client, active_generation: Generation, make_asset: MakeAsset) -> None:

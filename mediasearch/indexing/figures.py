@@ -82,6 +82,8 @@ class Failure:
     error: str
     count: int
     stages: list[str]
+    example: int
+    """The asset that the sentence was said of."""
     assets: list[int]
     """Some of them."""
 

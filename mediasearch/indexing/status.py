@@ -158,7 +158,7 @@ def _failures() -> list[Failure]:
     rows = _rows(
         f"""
         SELECT (array_agg(error ORDER BY id DESC))[1] AS error, count(*) AS count,
-               array_agg(DISTINCT stage) AS stages,
+               array_agg(DISTINCT stage) AS stages, (array_agg(asset_id ORDER BY id DESC))[1] AS example,
                (array_agg(DISTINCT asset_id))[1:{_ASSETS_SHOWN}] AS assets
         FROM unnest(%s::text[]) AS one, LATERAL (
             SELECT id, stage, asset_id, error FROM {Job._meta.db_table}

@@ -37,8 +37,10 @@ _TRIES = 3
 class Search:
     """A question over a scope. Each answer is of one generation: one that was active until its vectors were read."""
 
-    def __init__(self, query: Query, scope: QuerySet[Asset], cursor: str | None = None, client: str = "") -> None:
-        self._query, self._cursor, self._client = query, cursor, client
+    def __init__(
+        self, query: Query, scope: QuerySet[Asset], cursor: str | None = None, user: str = "", client: str = ""
+    ) -> None:
+        self._query, self._cursor, self._user, self._client = query, cursor, user, client
         self._scope = query.filters.apply(scope).order_by()
 
     def run(self, limit: int, offset: int) -> Outcome:
@@ -72,7 +74,7 @@ class Search:
     def _walk(self, query: Query, clock: _Clock) -> Outcome:
         def rank(window: Window) -> Window:
             _, rows = self._ranked(wide, self._unseen(window.ids), clock)
-            return Window(query.key, rows, window.ids, window.facts)
+            return Window(query.key, self._user, rows, window.ids, window.facts)
 
         def fetch(rows: Sequence[Mapping[str, Any]]) -> tuple[Hit, ...]:
             return hits.of(rows, words, query.weights, self._scope)
@@ -80,14 +82,14 @@ class Search:
         wide = replace(query, limit=walk.WINDOW, offset=0)
         if self._cursor:
             key: str | None
-            key, window, place = walk.recall(self._cursor, query.key)
+            key, window, place = walk.recall(self._cursor, query.key, self._user)
             outcome = Outcome(**{**window.facts, "words": tuple(window.facts["words"])})
         else:
             outcome, rows = self._ranked(wide, self._scope, clock)
             if top := self._judged(query):
                 outcome, rows = self._reranked(outcome, rows, top, clock)
             facts = {name: getattr(outcome, name) for name in _KEPT}
-            window, place = Window(query.key, rows, (), facts), 0
+            window, place = Window(query.key, self._user, rows, (), facts), 0
             key = walk.keep(window) if len(rows) > query.limit else None
         words = outcome.words
         found, following = walk.page(key, window, place, query.limit, fetch, rank)

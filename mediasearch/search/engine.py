@@ -56,7 +56,7 @@ def search(
 
     `sort` is `relevance`, `date`, `title` or `size`, with a `-` for the last first: of a question's hits the best
     thousand are sorted. `offset` reaches the first thousand hits; `cursor` all of them, each once: begin with "", and
-    go on with the `cursor` of the results until it is None.
+    go on with the `cursor` of the results until it is None. A cursor goes on for the `user` who began it.
 
     `client` names whoever asks, since the encoder of questions is shared fairly among clients; without it that is
     `user`, where logged in, and else nobody in particular. A view passes `mediasearch.clients.client_of(request)`.
@@ -80,7 +80,8 @@ def search(
     for part in query.pictures:
         if isinstance(part.image, Asset):
             visible = _without(part.image, visible, scope)
-    return Results(Search(query, visible, cursor, _client(client, user)), limit, offset)
+    search = Search(query, visible, cursor, registry.name_of(user), _client(client, user))
+    return Results(search, limit, offset)
 
 
 async def asearch(*args: Any, **kwargs: Any) -> Results:

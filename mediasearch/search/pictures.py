@@ -160,14 +160,19 @@ def _of_file(data: bytes, generation: Generation, box: Box | None = None) -> Pic
     """
     part = [repr(box)] if box else []
     name = cache.key("picture", generation.fingerprint, hashing.content_hash(data), *part)
-    if (known := cache.get(name)) is not None:
-        return Picture(generation.fingerprint, np.frombuffer(known[0], dtype=np.float32), known[1])
+    if (known := cache.get(cache.PICTURES, name)) is not None:
+        stored, small = _unpacked(known)
+        return Picture(generation.fingerprint, np.frombuffer(stored, dtype=np.float32), small)
     try:
         image = opener.for_question(data, generation.input_size, box)
     except (Refused, Troublesome) as refusal:
         raise PictureRefused(str(refusal)) from refusal
     thumbnail = _thumbnail(image)
-    vector = vectors.of_image(image, generation, lambda made: cache.keep(name, (made[0].tobytes(), thumbnail)))
+
+    def keep_vector(made: Vector) -> None:
+        cache.keep(cache.PICTURES, name, _packed(made[0].tobytes(), thumbnail))
+
+    vector = vectors.of_image(image, generation, keep_vector)
     return Picture(generation.fingerprint, vector, thumbnail)
 
 
@@ -179,17 +184,35 @@ def _thumbnail(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def keep(picture: Picture, name: str) -> str:
-    """Keep a picture, and what its file was called, for the pages that follow; return a key that nobody can guess."""
+def keep(picture: Picture, name: str, user: str = "") -> str:
+    """Keep a picture, and what its file was called, for the pages that follow; return a key that nobody can guess.
+
+    The key stands in addresses, which are copied, logged and shared. What a user posted shows to that `user` alone, by
+    primary key; with "", of visitors who are not logged in, to whoever has the address.
+    """
     key = secrets.token_urlsafe(16)
-    kept = (picture.fingerprint, picture.vector.tobytes(), picture.thumbnail, name[:_LONGEST_NAME])
-    cache.keep(cache.key("kept", key), kept)
+    words = (picture.fingerprint.encode(), name[:_LONGEST_NAME].encode(errors="replace"), user.encode())
+    kept = _packed(picture.vector.tobytes(), picture.thumbnail, *words)
+    cache.keep(cache.PICTURES, cache.key("kept", key), kept)
     return key
 
 
-def recall(key: str) -> tuple[Picture, str] | None:
-    """Return the picture of a key, and its name; None where it is not kept, or not any more."""
-    if not _KEY.fullmatch(key) or (kept := cache.get(cache.key("kept", key))) is None:
+def recall(key: str, user: str = "") -> tuple[Picture, str] | None:
+    """Return the picture of a key, and its name; None where it is not kept, not any more, or for another user."""
+    if not _KEY.fullmatch(key) or (kept := cache.get(cache.PICTURES, cache.key("kept", key))) is None:
         return None
-    fingerprint, vector, thumbnail, name = kept
+    vector, thumbnail, *words = _unpacked(kept)
+    fingerprint, name, owner = (word.decode() for word in words)
+    if owner not in ("", user):
+        return None
     return Picture(fingerprint, np.frombuffer(vector, dtype=np.float32), thumbnail), name
+
+
+def _packed(*parts: bytes) -> bytes:
+    """Return bytes that hold others, each behind its length."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _unpacked(data: bytes) -> list[bytes]:
+    stream = io.BytesIO(data)
+    return [stream.read(int.from_bytes(length, "big")) for length in iter(lambda: stream.read(4), b"")]

@@ -51,7 +51,9 @@ class _Space:
         """Return the vectors of texts, and keep them. Raises EncoderUnavailable."""
 
         def keep(vectors: Vector) -> None:
-            cache.keep_many({self.name(text): one.tobytes() for text, one in zip(texts, vectors, strict=True)})
+            cache.keep_many(
+                cache.VECTORS, {self.name(text): one.tobytes() for text, one in zip(texts, vectors, strict=True)}
+            )
 
         encoder, shape = backends.query_encoder(), (len(texts), self.dimensions)
         return _asked(lambda question: encoder.encode_texts(question, texts), self.question, shape, keep)
@@ -60,7 +62,7 @@ class _Space:
 def of_words(text: str, generation: Generation, field: str) -> Vector:
     """Return the vector to compare with a generation's `image` or `caption` vectors. Raises EncoderUnavailable."""
     space = _Space.of(generation, field)
-    if (known := cache.get(space.name(text))) is not None:
+    if (known := cache.get(cache.VECTORS, space.name(text))) is not None:
         return np.frombuffer(known, dtype=np.float32)
     vector: Vector = space.encode([text])[0]
     return vector
@@ -73,7 +75,7 @@ def of_texts(texts: Collection[str], generation: Generation, field: str, seconds
     """
     space = _Space.of(generation, field)
     names = {text: space.name(text) for text in texts}
-    kept = cache.get_many(names.values())
+    kept = cache.get_many(cache.VECTORS, names.values())
     found = {text: np.frombuffer(kept[name], dtype=np.float32) for text, name in names.items() if name in kept}
     missing = [text for text in names if text not in found]
     end = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from django.db.models import Q
@@ -42,15 +43,28 @@ class Library(Source):
         assets = Asset.objects.filter(source=LIBRARY)
         if user is None or not user.is_authenticated:
             return assets.filter(is_public=True)
-        if user.is_active and user.has_perm("mediasearch.view_asset"):  # type: ignore[attr-defined]
+        if _may_view_all(user):
             return assets
         return assets.filter(Q(is_public=True) | Q(owner=user))
+
+    def visible_parts(self, user: AbstractBaseUser | AnonymousUser | None) -> Sequence[AssetQuerySet]:
+        """Return public pictures and a user's own apart; with the permission to view images, all of them."""
+        public = Asset.objects.filter(source=LIBRARY, is_public=True)
+        if user is None or not user.is_authenticated:
+            return [public]
+        if _may_view_all(user):
+            return [Asset.objects.filter(source=LIBRARY)]
+        return [public, Asset.objects.filter(source=LIBRARY, owner_id=user.pk)]
 
     def thumbnail_url(self, asset: Asset) -> str:
         return _reverse("mediasearch:thumbnail", asset, asset.content_hash[:12]) if asset.thumbnail else ""
 
     def edit_url(self, asset: Asset) -> str:
         return _reverse("admin:mediasearch_asset_change", asset)
+
+
+def _may_view_all(user: AbstractBaseUser | AnonymousUser) -> bool:
+    return user.is_active and bool(user.has_perm("mediasearch.view_asset"))  # type: ignore[attr-defined]
 
 
 def _reverse(name: str, asset: Asset, version: str = "") -> str:

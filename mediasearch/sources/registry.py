@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.utils.module_loading import autodiscover_modules
 
@@ -58,7 +58,21 @@ def source_of(asset: Asset) -> Source:
         ) from None
 
 
+def name_of(user: AbstractBaseUser | AnonymousUser | None) -> str:
+    """Return the primary key of a user; "" for visitors who are not logged in, who all see the same."""
+    return str(user.pk) if user is not None and user.is_authenticated else ""
+
+
 def visible_to(user: AbstractBaseUser | AnonymousUser | None) -> AssetQuerySet:
     """Return the assets that a user may see, over all sources; what no source vouches for is hidden."""
     scopes = (source.visible_to(user).filter(source=slug) for slug, source in _sources.items())
     return reduce(or_, scopes, Asset.objects.none())
+
+
+def visible_parts(user: AbstractBaseUser | AnonymousUser | None) -> list[AssetQuerySet]:
+    """Return querysets that are `visible_to` together."""
+    return [
+        cast("AssetQuerySet", part.filter(source=slug))
+        for slug, source in _sources.items()
+        for part in source.visible_parts(user)
+    ]

@@ -48,9 +48,8 @@ def test_search__vectors_that_come_too_late_are_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept: list[str] = []
-    keep, keep_many = cache.keep, cache.keep_many
-    monkeypatch.setattr(cache, "keep", lambda name, value: (keep(name, value), kept.append(name)))
-    monkeypatch.setattr(cache, "keep_many", lambda values: (keep_many(values), kept.extend(values)))
+    keep_many = cache.keep_many
+    monkeypatch.setattr(cache, "keep_many", lambda pool, values: (keep_many(pool, values), kept.extend(values)))
     asset = make_asset("red")
     index_all()
     assert mediasearch.search(**asked).degraded

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.paginator import Paginator
 
@@ -107,6 +109,20 @@ def test_search__a_cursor_that_leads_nowhere(library: list[Asset], change: dict[
     asked: dict[str, Any] = {"text": "red", "cursor": mediasearch.search("red", limit=5, cursor="").cursor}
     with pytest.raises(QueryError, match=error):
         list(mediasearch.search(**asked | change))
+
+
+def test_search__a_cursor_is_of_use_to_its_user_alone(library: list[Asset]) -> None:
+    eve, dan = (get_user_model().objects.create_user(name) for name in ("eve", "dan"))
+    askers = [None, AnonymousUser(), eve, dan]
+    for owner in askers:
+        cursor = mediasearch.search("red", user=owner, limit=5, cursor="").cursor
+        for asker in askers:
+            asked = mediasearch.search("red", user=asker, limit=5, cursor=cursor)
+            if owner == asker or not ((owner and owner.pk) or (asker and asker.pk)):
+                assert len(asked) == 5
+            else:
+                with pytest.raises(QueryError, match=r"another user\. Search again"):
+                    list(asked)
 
 
 def test_search__an_expired_cursor_says_so(library: list[Asset]) -> None:
