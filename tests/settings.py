@@ -33,4 +33,5 @@ MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
+    "QUESTION_SECONDS": 20.0,  # No test is about how busy the machine is.
 }

@@ -98,7 +98,10 @@ def test_imports__nothing_needs_contrib_or_the_packages_it_is_for(path: Path) ->
 CORE = ["base", "child", "claims", "hashing", "images", "language", "lexemes", "metadata", "passages", "reranking"]
 
 
-@pytest.mark.parametrize("name", [*CORE, "sandbox", "vocabulary"])
+STRUCTURE = [f"structure/{path.stem}" for path in sorted((ROOT / "features" / "structure").glob("*.py"))]
+
+
+@pytest.mark.parametrize("name", [*CORE, "sandbox", "vocabulary", *STRUCTURE])
 def test_imports__the_core_below_knows_no_django(name: str) -> None:
     tree = ast.parse((ROOT / "features" / f"{name}.py").read_text())
     found = {
