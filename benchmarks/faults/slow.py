@@ -50,7 +50,7 @@ SLOWEST: dict[str, dict[str, Value]] = {
     "HEIC": {"tile": 256, "amount": 64, "quality": 100, "across": 110, "items": 0},
     "BMP": {"side": 7_071, "run": 255, "operation": "line4"},
 }  # fmt: skip
-"""For each format, what the slowest of the files that were found in 1 MB is made with."""
+"""For each format, what the slowest of the files that were found is made with; they have about 1 MB or less."""
 
 
 class Uncounted:
