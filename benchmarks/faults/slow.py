@@ -12,6 +12,7 @@ import argparse
 import logging
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ structure.check = lambda *given: None
 child.main()
 """
 SLOWEST: dict[str, dict[str, Value]] = {
-    "JPEG": {"side": 7_071, "amount": 0, "mode": "RGB", "subsampling": 0, "progressive": True, "scan": -1,
+    "JPEG": {"side": 5_000, "amount": 0, "mode": "RGB", "subsampling": 0, "progressive": True, "scan": -1,
              "repeats": 10_000, "segments": 0, "segment": "COM"},
     "PNG": {"side": 7_071, "depth": 16, "colour": 6, "row_filter": 4, "interlaced": True, "chunks": 0, "kind": "tEXt",
             "piece": 65_536},
@@ -50,7 +51,7 @@ SLOWEST: dict[str, dict[str, Value]] = {
     "HEIC": {"tile": 256, "amount": 64, "quality": 100, "across": 110, "items": 0},
     "BMP": {"side": 7_071, "run": 255, "operation": "line4"},
 }  # fmt: skip
-"""For each format, what the slowest of the files that were found is made with; they have about 1 MB or less."""
+"""For each format, what the slowest of the files that were found is made with."""
 
 
 class Uncounted:
@@ -59,6 +60,7 @@ class Uncounted:
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._process: subprocess.Popen[bytes] | None = None
+        self._folder = ""
 
     def seconds(self, data: bytes) -> tuple[float, str]:
         """Return how much processor time opening a file takes, and what comes of it: it is killed after `longest`."""
@@ -85,8 +87,8 @@ class Uncounted:
         return _processor_time(process) - began, answer[0].get("error", "opened")
 
     def _started(self, memory: int) -> subprocess.Popen[bytes]:
-        folder = tempfile.mkdtemp(prefix="mediasearch-slow-")
-        arguments = [str(memory), str(2 * self._longest), str(os.getpid()), folder]
+        self._folder = tempfile.mkdtemp(prefix="mediasearch-slow-")
+        arguments = [str(memory), str(2 * self._longest), str(os.getpid()), self._folder]
         command = [sys.executable, "-c", _UNCOUNTED, *arguments]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
@@ -99,6 +101,7 @@ class Uncounted:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._process = None
 
 
