@@ -116,9 +116,10 @@ CORE = [
 
 
 DISCLOSURE = [f"disclosure/{path.stem}" for path in sorted((ROOT / "features" / "disclosure").glob("*.py"))]
+STRUCTURE = [f"structure/{path.stem}" for path in sorted((ROOT / "features" / "structure").glob("*.py"))]
 
 
-@pytest.mark.parametrize("name", [*CORE, *DISCLOSURE, "sandbox", "vocabulary"])
+@pytest.mark.parametrize("name", [*CORE, *DISCLOSURE, *STRUCTURE, "sandbox", "vocabulary"])
 def test_imports__the_core_below_knows_no_django(name: str) -> None:
     tree = ast.parse((ROOT / "features" / f"{name}.py").read_text())
     found = {

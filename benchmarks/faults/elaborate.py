@@ -11,13 +11,14 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from benchmarks.faults.boxes import grid
 from benchmarks.faults.made import chunk
 
 Value = int | str | bool
+LARGEST = 50_000_000
 LONGEST_SIDE = 7_071
 """Of a square picture, within MAX_PIXELS."""
 
@@ -33,7 +34,7 @@ class Format:
         return {name: values[0] for name, values in self.values.items()}
 
 
-@cache
+@lru_cache(2)  # The largest have 200 MB.
 def noise(side: int, mode: str, amount: int) -> Any:
     """Return a square picture whose samples differ from grey by up to so much, the same each time."""
     from PIL import Image
@@ -46,11 +47,18 @@ def noise(side: int, mode: str, amount: int) -> Any:
     return whole.convert(mode)
 
 
-@cache
+@lru_cache(8)
 def encoded(form: str, side: int, mode: str, amount: int, **options: Any) -> bytes:
     stream = io.BytesIO()
     noise(side, mode, amount).save(stream, form, **options)
     return stream.getvalue()
+
+
+def _times(part: bytes, number: int) -> bytes:
+    """Return a part so many times. Raises ValueError where a file of it would be larger than any that is looked at."""
+    if len(part) * number > LARGEST:
+        raise ValueError("This file is too large.")
+    return part * number
 
 
 def jpeg(
@@ -67,7 +75,7 @@ def jpeg(
     end = len(plain) - 2
     start = starts[scan % len(starts)]
     stop = next((at for at in [*_tables(plain, start), *starts, end] if at > start), end)
-    repeated = plain[start:stop] * (repeats - 1)
+    repeated = _times(plain[start:stop], repeats - 1)
     filler = {"COM": b"\xff\xfe\0\2", "EXIF": b"\xff\xe1\0\x0eExif\0\0MM\0*\0\0"}.get(segment, b"\1\1\1\1")
     return plain[:20] + filler * segments + plain[20:stop] + repeated + plain[stop:]
 
@@ -89,11 +97,11 @@ def png(
         "iCCP": b"p\0\0" + zlib.compress(bytes(990_000), 9), "zTXt": b"c\0\0" + zlib.compress(bytes(990_000), 9),
         "tEXt": b"c\0x", "eXIf": b"MM\0*\0\0\0\x08\0\0\0\0\0\0", "prIv": b"",
     }  # fmt: skip
-    extra = chunk(kind.encode(), content[kind]) * chunks
+    extra = _times(chunk(kind.encode(), content[kind]), chunks)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + pieces + chunk(b"IEND", b"")
 
 
-@cache
+@lru_cache(8)
 def _packed_rows(side: int, depth: int, colour: int, row_filter: int, interlaced: bool) -> bytes:
     bits = depth * {0: 1, 2: 3, 4: 2, 6: 4}[colour]
     passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
@@ -124,7 +132,7 @@ def gif(side: int, amount: int, blocks: int, block: str, piece: int, frames: int
     )
     filler = {"comment": b"!\xfe" + b"\x01x" * blocks + b"\0", "comments": b"!\xfe\0" * blocks, "stray": b"\1" * blocks}
     picture = descriptor + pixels + b"\0"
-    return head + filler[block] + picture * frames + b";"
+    return head + filler[block] + _times(picture, frames) + b";"
 
 
 def _after_blocks(plain: bytes, at: int) -> int:
@@ -176,7 +184,7 @@ def tiff(
     return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory
 
 
-@cache
+@lru_cache(8)
 def _strip(width: int, height: int, amount: int, mode: str, compression: str, repeats: int) -> bytes:
     """Return the packed pixels of a strip; of a JPEG, its last scan so many times."""
     from PIL import Image
@@ -191,7 +199,7 @@ def _strip(width: int, height: int, amount: int, mode: str, compression: str, re
         band.save(stream, "JPEG", progressive=True, **({"subsampling": 0} if mode == "RGB" else {}))
         plain = stream.getvalue()
         last = plain.rindex(b"\xff\xda")
-        return plain[:-2] + plain[last:-2] * (repeats - 1) + plain[-2:]
+        return plain[:-2] + _times(plain[last:-2], repeats - 1) + plain[-2:]
     band.save(stream, "TIFF", compression=compression, tiffinfo={278: height})
     stream.seek(0)
     with Image.open(stream) as saved:
@@ -214,7 +222,9 @@ def webp(
     unknown = b"abcd\0\0\0\0" * chunks
     if frames > 1:
         frame = bytes(6) + size + size + bytes(4) + body
-        body = b"ANIM" + struct.pack("<I", 6) + bytes(6) + (b"ANMF" + struct.pack("<I", len(frame)) + frame) * frames
+        body = (
+            b"ANIM" + struct.pack("<I", 6) + bytes(6) + _times(b"ANMF" + struct.pack("<I", len(frame)) + frame, frames)
+        )
         flags |= 2
     body = b"WEBPVP8X" + struct.pack("<II", 10, flags) + size + size + body + unknown
     return b"RIFF" + struct.pack("<I", len(body)) + body

@@ -157,3 +157,11 @@ def test_check__damaged_files_are_left_to_the_decoder() -> None:
 def test_check__real_files_have_few_parts() -> None:
     for path in REAL:
         structure.check(path.read_bytes())
+
+
+def test_check__strips_of_a_tiff_that_are_all_the_same_jpeg() -> None:
+    many = {"side": 7_071, "compression": "jpeg", "mode": "L", "rows": 1}
+    structure.check(file("TIFF", **many))
+    structure.check(file("TIFF", **many | {"rows": 256, "repeats": 40}))
+    with pytest.raises(ImageTooComplex, match=r"This TIFF has [\d,]+ scans; at most [\d,]+ are accepted at its size"):
+        structure.check(file("TIFF", **many | {"repeats": 85}))
