@@ -194,7 +194,8 @@ class Asset(SharedRow):
     def prepare(self) -> None:
         """Set what an INSERT stores beside what people wrote: a copied row has done none of the other's work."""
         self.store_file()
-        self.file_version = self.inputs.version
+        if self.pk is None:  # Else it may yet be an UPDATE, of a row that knows the version of its file.
+            self.file_version = self.inputs.version
         self.settled, self.derived_version = {}, current_version()
         self.text_vector = self.inputs.document.expression
 

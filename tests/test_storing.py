@@ -227,6 +227,20 @@ def test_version__of_another_file_by_its_name(make_asset: MakeAsset, write: str)
     assert not {*before} & {*keys(asset)}
 
 
+def test_version__an_object_that_never_read_it(make_asset: MakeAsset) -> None:
+    asset = make_asset("red")
+    before, version = keys(asset), asset.file_version
+    Asset(pk=asset.pk, file=asset.file.name, title="New").save()
+    assert (keys(asset), Asset.objects.get().file_version) == (before, version)
+
+
+@pytest.mark.parametrize("write", ["save", "bulk_create"])
+def test_version__of_a_row_that_comes_with_its_key(write: str) -> None:
+    asset = Asset(pk=77, file="a.png")
+    asset.save() if write == "save" else Asset.objects.bulk_create([asset])
+    assert keys(asset) == [Asset.objects.get().input_key("inspect")] * 2
+
+
 def test_version__an_object_read_before_the_file_was_replaced(make_asset: MakeAsset) -> None:
     """Saving something else does not bring the old file back, which is deleted by then."""
     asset = make_asset("red")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from celery.bin.celery import celery as celery_command
 
+from project import settings
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "deployment.md").read_text()
 EXAMPLES = re.findall(r"```ini\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -37,3 +39,10 @@ def test_examples__celery_accepts_them(example: str) -> None:
         assert (app, project) == ("--app", "project")
         made = celery_command.commands[subcommand].make_context(subcommand, options, resilient_parsing=True)
         assert made.params["concurrency"] == 1
+
+
+def test_settings__no_picture_has_an_address_of_its_own() -> None:
+    """The demo's and the containers': no web server sends files there but our own pages."""
+    entry = settings.STORAGES[settings.MEDIASEARCH["STORAGE"]]
+    assert entry["BACKEND"] == "mediasearch.storages.PrivateStorage"
+    assert entry["OPTIONS"]["location"] == settings.DATA / "media"
