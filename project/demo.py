@@ -129,7 +129,6 @@ class Demo:
     def _start_services(self, environment: dict[str, str]) -> None:
         database, broker = postgres.prepare(DATA / "postgres"), valkey.prepare(DATA / "valkey", durable=True)
         environment |= {"DATABASE_URL": database.url, "REDIS_URL": broker.url}
-        environment["CACHE_URL"] = broker.url.removesuffix("/0") + "/1"
         programs = [service("postgres", database), service("valkey", broker), *site(DATA)]
         self._supervisor = Supervisor(DATA, programs, environment)
         self._supervisor.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from project.addresses import database
+from project.addresses import database, other_number
 
 BASE = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MEDIASEARCH_DATA", BASE / ".demo"))
@@ -62,7 +62,7 @@ CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": os.environ.get("CACHE_URL", REDIS_URL),
+        "LOCATION": os.environ.get("CACHE_URL") or other_number(REDIS_URL),
         "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},  # Searches wait so long for it.
     }
 }
@@ -101,4 +101,5 @@ MEDIASEARCH = {
         "BACKEND": "mediasearch.features.openclip.OpenClip",
         "OPTIONS": {"model": MODEL, "pretrained": PRETRAINED, "threads": 2},
     },
+    "PROXIES": int(os.environ.get("PROXIES", "0")),
 }

@@ -26,6 +26,7 @@ MEDIASEARCH = {
     "ENCODER": {"BACKEND": "mediasearch.features.fake.FakeEncoder"},
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
+    "RATE": None,  # All visitors come from one address.
     **json.loads(os.environ.get("FAULTS_MEDIASEARCH", "{}")),
 }
 if os.environ.get("FAULTS_LOGS") == "json":
