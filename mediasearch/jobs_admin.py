@@ -16,6 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from mediasearch.changelists import PlainListAdmin
 from mediasearch.indexing import doorbell
 from mediasearch.indexing.figures import ALARMS, Status
 from mediasearch.indexing.status import status
@@ -28,7 +29,7 @@ _LONGEST_SEARCH = 200
 
 
 @admin.register(Job)
-class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class JobAdmin(PlainListAdmin):
     """What is owed, and what went wrong."""
 
     list_display = ("id", "stage", "asset_link", "state", "attempts", "short_error", "due_at")

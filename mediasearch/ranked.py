@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from mediasearch.asking import GONE, PictureForm, Shown, inline
+from mediasearch.changelists import PlainListAdmin
 from mediasearch.exceptions import PictureRefused, QueryError, Unavailable
 from mediasearch.features import backends
 from mediasearch.forms import sentence
@@ -43,7 +44,7 @@ class PictureFilter(admin.SimpleListFilter):
         return queryset
 
 
-class RankedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RankedAdmin(PlainListAdmin):
     """Assets that are searched by the engine. `list_filter` must hold `PictureFilter`."""
 
     class Media:
