@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
