@@ -1,20 +1,22 @@
-"""`python -m benchmarks.degraded [--short]`: searches while whoever encodes their questions fails, and without vectors.
+"""`python -m benchmarks.degraded [--short] [--limited]`: searches while what encodes their questions fails.
 
 A real query worker whose encoder raises, or hangs for 30 s; no query worker; the broker gone, with the cache in it; the
 broker accepting connections and answering none; then half of the vectors, and none. A hundred questions, each asked for
 the first time, in each of four ways: one after another; each as the first of a new process, which knows of no fault
 yet; by eight people, who begin at the same moment; and the same through two processes of gunicorn. Those about a
-picture besides go one by one.
+picture besides go one by one. With `--limited` the page has its rate limit, and the eight people come through a proxy.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import itertools
 import logging
 import random
 import re
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -53,7 +55,8 @@ class Asked:
 
 def run(given: Given, bars: Bars) -> None:
     each, first = (SHORT_EACH, SHORT_FIRST) if given.short else (EACH, FIRST)
-    settings = {"ENCODER": ENCODER, "QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
+    settings: dict[str, Any] = {"ENCODER": ENCODER, "QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
+    settings |= {"RATE": "240/minute", "PROXIES": 1} if given.options.limited else {"RATE": None}
     faults: dict[str, Callable[[Site], Any]] = {
         "encoder raising": _raising,
         "encoder hanging": _stuck,
@@ -159,7 +162,7 @@ def _pages(site: Site, questions: Sequence[str], judge: Judge) -> Asked:
 
     def ask(question: str) -> tuple[float, requests.Response]:
         began = time.monotonic()
-        page = requests.get(address, {"q": question}, timeout=60.0)
+        page = _get(address, question)
         return time.monotonic() - began, page
 
     answers, asked = _all_at_once(ask, questions, AT_ONCE), Asked()
@@ -182,7 +185,13 @@ def _renew_web(site: Site, chance: random.Random) -> None:
     site.start("web")
     address = f"http://127.0.0.1:{site.port}/"
     until(lambda: _answers(address), 60.0)
-    _all_at_once(lambda question: requests.get(address, {"q": question}, timeout=60.0), _questions(chance, 24), AT_ONCE)
+    _all_at_once(lambda question: _get(address, question), _questions(chance, 24), AT_ONCE)
+
+
+def _get(address: str, question: str) -> requests.Response:
+    """Ask as one of the people, whom the proxy before the site names."""
+    person = {"X-Forwarded-For": f"198.51.100.{zlib.crc32(question.encode()) % AT_ONCE}"}
+    return requests.get(address, {"q": question}, headers=person, timeout=60.0)
 
 
 def _all_at_once(ask: Callable[[str], T], questions: Sequence[str], at_once: int) -> list[T]:
@@ -326,5 +335,9 @@ def _await_well(bars: Bars, name: str) -> None:
     bars.hold(f"{name}: s until searches are whole again", took, "comes about", took is not None)
 
 
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limited", action="store_true", help="with the rate limit of the page")
+
+
 if __name__ == "__main__":
-    experiment(run)
+    experiment(run, _options)

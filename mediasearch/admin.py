@@ -18,6 +18,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from mediasearch import forms
+from mediasearch.changelists import PlainListAdmin
 from mediasearch.exceptions import ImproperlySet
 from mediasearch.indexing import ledger
 from mediasearch.jobs_admin import JobAdmin as JobAdmin
@@ -216,7 +217,7 @@ class AssetAdmin(RankedAdmin):
 
 
 @admin.register(Generation)
-class GenerationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GenerationAdmin(PlainListAdmin):
     """Which encoders made the vectors; `manage.py mediasearch_reindex` makes another generation."""
 
     list_display = ("id", "state", "fingerprint", "dimensions", "caption_fingerprint", "created_at", "activated_at")

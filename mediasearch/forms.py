@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     Upload = UploadedFile[Any]
 
+logger = logging.getLogger(__name__)
 _SEPARATORS = re.compile(r"[,，、;；\n]")
 LONGEST_TAG = Asset._meta.get_field("category").max_length or 100
 
@@ -158,6 +161,15 @@ class AssetForm(forms.ModelForm):  # type: ignore[type-arg]
                 cleaned[name] = getattr(self.instance, name)
         return cleaned
 
+    def _post_clean(self) -> None:
+        """Store the file of a form without errors now, while there still is a page to say that there is no room."""
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors:
+            try:
+                self.instance._store_file()
+            except OSError as error:
+                self.add_error("file", _unstored(error))
+
     def _was_shown(self, name: str) -> bool:
         """Does the page tell what it showed in a field?"""
         hidden = self.fields[name].hidden_widget()
@@ -215,11 +227,27 @@ class UploadForm(forms.Form):
     )
 
     def save(self, owner: Any) -> tuple[list[Asset], list[str]]:
-        """Store the good pictures; return them, and a sentence for each refused file."""
+        """Store the good pictures; return them, and a sentence for each file that was refused or found no room."""
         cleaned = self.cleaned_data
         pictures, refused = cleaned["pictures"]
         shared = {name: cleaned[name] for name in ("category", "tags", "is_public")}
-        return [Asset.objects.create(file=picture, owner=owner, **shared) for picture in pictures], refused
+        assets: list[Asset] = []
+        for picture in pictures:
+            try:
+                assets.append(Asset.objects.create(file=picture, owner=owner, **shared))
+            except OSError as error:
+                reason = {"name": picture.name, "reason": _unstored(error)}
+                refused.append(gettext("“%(name)s” was not stored: %(reason)s") % reason)
+        return assets, refused
+
+
+def _unstored(error: OSError) -> str:
+    """Return why the storage did not take a file."""
+    extra = {"event": "file-unstored", "fault": type(error).__name__}
+    logger.error("A file could not be stored: %s", error, extra=extra)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return gettext("There is no room left for files. Make room, or ask who runs this site.")
+    return gettext("The file storage does not take it. Try again in a moment, or ask who runs this site.")
 
 
 def added(count: int) -> str:

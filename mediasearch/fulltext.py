@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TypeAlias
 
 from django.contrib.postgres.search import SearchVectorField
@@ -17,7 +18,11 @@ from mediasearch import conf
 from mediasearch.features import lexemes
 
 LONGEST = 100_000
-"""Characters of one text that are searched; a tsvector may not pass 1 MB."""
+"""Characters of one text that are searched."""
+LARGEST = 2**20 - 1
+"""Bytes that a tsvector may hold: of all its lexemes, and of all that its literal spells out, repeated or not."""
+_LONGER_STEM = 2
+"""Bytes by which a stem may be longer than its word."""
 MOST_WORDS = 32
 """Words of a question that are looked for."""
 RANK_WEIGHTS = "{0.2, 0.5, 0.8, 1.0}"
@@ -46,19 +51,44 @@ class Document:
 
 
 def document(parts: Iterable[tuple[str, str]], language: str) -> Document:
-    """Return what is searched of (text, weight letter A to C) pairs, in a language by its ISO code."""
+    """Return what is searched of (text, weight letter A to C) pairs, in a language by its ISO code.
+
+    What would not fit into a tsvector is left out, from the first word on for which there is no room.
+    """
+    configs = tuple(_configs(language))
+    room = _Room(1 + len(configs))
     entries: list[str] = []
     stemmed: list[tuple[str, str]] = []
     at = 1
     for text, weight in parts:
         text = text.replace("\x00", "")[:LONGEST]
-        found = lexemes.lexemes(text, at)
+        found = [*takewhile(room.takes, lexemes.lexemes(text, at))]
         at = found[-1].position + 1 if found else at
         for lexeme in found:
             letter = PART_WEIGHT if lexeme.is_part else weight
             entries.append(f"'{lexeme.text}':{min(lexeme.position, lexemes.MOST_POSITIONS)}{letter}")
         stemmed.append((weight, " ".join(lexeme.text for lexeme in found if lexeme.has_stem)))
-    return Document(" ".join(entries), tuple(stemmed), tuple(_configs(language)))
+    return Document(" ".join(entries), tuple(stemmed), configs)
+
+
+class _Room:
+    """What is left of a tsvector."""
+
+    def __init__(self, forms: int) -> None:
+        self._forms = forms
+        self._known: set[str] = set()
+        self._stored = self._spelled = 0
+
+    def takes(self, lexeme: lexemes.Lexeme) -> bool:
+        """Count a lexeme with its stems, each as long as itself; return whether it still fits."""
+        length = len(lexeme.text.encode())
+        forms = self._forms if lexeme.has_stem else 1
+        # As PostgreSQL aligns them: each with 2 bytes for the number of its places, and 2 for each place.
+        new = 0 if lexeme.text in self._known else length + length % 2 + 2 + _LONGER_STEM * (forms - 1)
+        self._known.add(lexeme.text)
+        self._spelled += length
+        self._stored += forms * (new + 2)
+        return max(self._spelled, self._stored) <= LARGEST
 
 
 def vector_sql(entries: str, configs: Sequence[str], texts: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:

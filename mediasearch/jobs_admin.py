@@ -16,6 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from mediasearch.changelists import PlainListAdmin
 from mediasearch.indexing import doorbell
 from mediasearch.indexing.figures import ALARMS, Status
 from mediasearch.indexing.status import status
@@ -23,9 +24,12 @@ from mediasearch.models import Generation, Job, Stage
 from mediasearch.redaction import redacted
 from mediasearch.sources.registry import visible_to
 
+_LONGEST_SEARCH = 200
+"""Characters: each word is two conditions more, and thousands of them took minutes over one job."""
+
 
 @admin.register(Job)
-class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class JobAdmin(PlainListAdmin):
     """What is owed, and what went wrong."""
 
     list_display = ("id", "stage", "asset_link", "state", "attempts", "short_error", "due_at")
@@ -50,6 +54,10 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
     ) -> tuple[QuerySet[Job], bool]:
         """Search titles and errors of what may be seen: whether a word is found tells of it, too."""
+        if len(search_term) > _LONGEST_SEARCH:
+            said = gettext("A search among jobs has at most %(limit)d characters: shorten it.")
+            self.message_user(request, said % {"limit": _LONGEST_SEARCH}, messages.WARNING)
+            return queryset.none(), False
         found, duplicates = super().get_search_results(request, queryset, search_term)
         return found.filter(is_visible=True) if search_term.strip() else found, duplicates
 

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from mediasearch.asking import GONE, PictureForm, Shown, inline
+from mediasearch.changelists import PlainListAdmin
 from mediasearch.clients import client_of
 from mediasearch.exceptions import Busy, PictureRefused, QueryError, Unavailable
 from mediasearch.features import backends
@@ -44,7 +45,7 @@ class PictureFilter(admin.SimpleListFilter):
         return queryset
 
 
-class RankedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RankedAdmin(PlainListAdmin):
     """Assets that are searched by the engine. `list_filter` must hold `PictureFilter`."""
 
     class Media:

@@ -1,9 +1,16 @@
-"""Database addresses as hosting platforms give them."""
+"""Addresses of services as hosting platforms give them."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+
+def other_number(url: str) -> str:
+    """Return the address of another database of the same Redis or Valkey: the one that follows."""
+    parts = urlsplit(url)
+    number = parts.path.lstrip("/")
+    return parts._replace(path=f"/{int(number) + 1 if number.isdecimal() else 1}").geturl()
 
 
 def database(url: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from project import leftovers, preflight
+from project.addresses import other_number
 from project.screen import Screen, bars
 from project.services import ServiceError, postgres, valkey
 from project.services.process import until
@@ -129,7 +130,7 @@ class Demo:
     def _start_services(self, environment: dict[str, str]) -> None:
         database, broker = postgres.prepare(DATA / "postgres"), valkey.prepare(DATA / "valkey", durable=True)
         environment |= {"DATABASE_URL": database.url, "REDIS_URL": broker.url}
-        environment["CACHE_URL"] = broker.url.removesuffix("/0") + "/1"
+        environment["CACHE_URL"] = other_number(broker.url)
         programs = [service("postgres", database), service("valkey", broker), *site(DATA)]
         self._supervisor = Supervisor(DATA, programs, environment)
         self._supervisor.wait()

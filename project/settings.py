@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from project.addresses import database
+from project.addresses import database, other_number
 
 BASE = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MEDIASEARCH_DATA", BASE / ".demo"))
@@ -63,7 +63,7 @@ QUEUE_PREFIX = os.environ.get("QUEUE_PREFIX", "mediasearch")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": os.environ.get("CACHE_URL", REDIS_URL),
+        "LOCATION": os.environ.get("CACHE_URL") or other_number(REDIS_URL),
         "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},  # Searches wait so long for it.
     }
 }
@@ -108,4 +108,5 @@ MEDIASEARCH = {
         "OPTIONS": {"model": MODEL, "pretrained": PRETRAINED, "threads": 2},
     },
     "QUEUE_PREFIX": QUEUE_PREFIX,
+    "PROXIES": int(os.environ.get("PROXIES", "0")),
 }

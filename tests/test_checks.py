@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,15 +12,17 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+import redis
 from django.core.checks import CheckMessage, run_checks
 from django.core.files.storage import InMemoryStorage
 from django.db import connection, router
 
 from mediasearch import checks
-from mediasearch.checks import children, database, routing, storage
+from mediasearch.checks import caching, children, database, routing, storage
 from mediasearch.features import landlock
 from mediasearch.indexing import generations
 from mediasearch.models import Generation, Job
+from project.services import start_valkey
 from tests.conftest import picture
 from tests.elsewhere import address, new_database, run
 from tests.live import ROOT, environment
@@ -262,6 +265,48 @@ def test_check_cache__of_one_process_alone(settings: Any, cache: str, said: list
     remote = {"BACKEND": "mediasearch.features.remote.Remote", "OPTIONS": {"pictures": False}}
     settings.MEDIASEARCH = settings.MEDIASEARCH | {"QUERY_ENCODER": remote}
     assert checks.check_cache(None) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "memory", "policy", "said"),
+    [
+        ("/1", 0, "noeviction", ""),
+        ("/0", 0, "noeviction", "one database of one server"),
+        ("", 0, "noeviction", "one database of one server"),
+        ("/1", 50_000_000, "noeviction", "share a server with a maxmemory and the policy noeviction"),
+        ("/1", 50_000_000, "allkeys-lru", "share a server with a maxmemory and the policy allkeys-lru"),
+        ("apart", 0, "noeviction", ""),
+        ("apart", 50_000_000, "noeviction", "stores nothing any more when it is full"),
+        ("apart", 50_000_000, "allkeys-lru", ""),
+        ("away", 0, "noeviction", ""),
+    ],
+)
+def test_check_cache_server(settings: Any, tmp_path: Path, place: str, memory: int, policy: str, said: str) -> None:
+    server = start_valkey(tmp_path / "valkey")
+    try:
+        broker = os.environ["REDIS_URL"]
+        addresses = {"apart": server.url, "away": "redis://127.0.0.1:1/0"}
+        location = addresses.get(place, broker.removesuffix("/0") + place)
+        bounded = redis.Redis.from_url(location if place == "apart" else broker)
+        settings.CACHES = settings.CACHES | {
+            "shared": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location}
+        }
+        settings.MEDIASEARCH = settings.MEDIASEARCH | {"CACHE": "shared"}
+        bounded.config_set("maxmemory", memory)
+        bounded.config_set("maxmemory-policy", policy)
+        messages = caching.check_cache_server(None)
+        assert ids(messages) == ["mediasearch.W015"] * bool(said)
+        assert all(said in message.msg and "allkeys-lru" in str(message.hint) for message in messages)
+    finally:
+        bounded.config_set("maxmemory", 0)
+        bounded.config_set("maxmemory-policy", "noeviction")
+        server.stop()
+
+
+def test_check_cache_server__other_caches_and_other_brokers(settings: Any) -> None:
+    assert caching.check_cache_server(None) == []
+    settings.MEDIASEARCH = settings.MEDIASEARCH | {"CACHE": "absent"}
+    assert caching.check_cache_server(None) == []
 
 
 def test_check_settings__a_cache_that_is_not_there(settings: Any) -> None:

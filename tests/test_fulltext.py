@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 
 from mediasearch import fulltext
+from mediasearch.models import Asset
 
 
 def run(query: fulltext.TextQuery) -> dict[str, list[str]]:
@@ -79,3 +80,27 @@ def test_query__another_language_has_no_english_stems() -> None:
     asked = fulltext.query("bicycles", "de")
     assert asked is not None
     assert run(asked)["stems"] == ["'bicycles':ABC"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(chr(0x4E00 + n * 7_919 % 20_901) for n in range(100_000)),
+        " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}{chr(97 + n // 676)}tions" for n in range(17_576)),
+        "a1b2c3d4e5f6g7" * 7_000,
+        "𠀀𠀁𠀂" * 30_000,
+    ],
+    ids=["chinese", "stems", "parts", "rare chinese"],
+)
+def test_document__fits_into_a_tsvector_whatever_is_said(text: str, db: None) -> None:
+    for language in ("en", "", "zh"):
+        asset = Asset.objects.create(caption=text, alt_text=text[::-1], title=text[:200], language=language)
+        asset.refresh_from_db()
+        assert len(asset.text_vector) > 1_000
+
+
+def test_document__texts_that_fit_are_whole(db: None) -> None:
+    text = "海边的红色汽车" * 10_000 + "末尾"
+    asset = Asset.objects.create(caption=text)
+    asset.refresh_from_db()
+    assert "'末尾'" in asset.text_vector

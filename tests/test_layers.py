@@ -31,6 +31,7 @@ LAYERS = [
         "apps",
         "asking",
         "categories",
+        "changelists",
         "checks",
         "clients",
         "contrib",

@@ -20,6 +20,8 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "deaths-celery": ("deaths", "--workers", "celery"),
     "deaths-command": ("deaths", "--workers", "command"),
     "broker": ("broker",),
+    "cache-full-shared": ("cache_full", "--where", "shared"),
+    "cache-full-apart": ("cache_full", "--where", "apart"),
     "doorbells": ("doorbells",),
     "exits": ("exits",),
     "poison-celery": ("poison", "--workers", "celery"),

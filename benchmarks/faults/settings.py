@@ -28,6 +28,7 @@ MEDIASEARCH = {
     "QUERY_ENCODER": {"BACKEND": "mediasearch.features.local.Local"},
     "READER": {"BACKEND": "mediasearch.features.fake.FakeReader"},
     "QUEUE_PREFIX": QUEUE_PREFIX,
+    "RATE": None,  # All visitors come from one address.
     **json.loads(os.environ.get("FAULTS_MEDIASEARCH", "{}")),
 }
 if os.environ.get("FAULTS_LOGS") == "json":

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from kombu.exceptions import KombuError
 
 from mediasearch import conf
-from mediasearch.checks import children, database, routing, storage  # noqa: F401
+from mediasearch.checks import caching, children, database, routing, storage  # noqa: F401
 from mediasearch.conf import Spec
 from mediasearch.exceptions import ImproperlySet
 from mediasearch.features import backends

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
-OURS = [name for name in SERVICES if name not in ("postgres", "valkey")]
+OURS = [name for name in SERVICES if name not in ("postgres", "valkey", "cache")]
 
 
 def instructions(word: str) -> list[str]:
@@ -40,10 +40,19 @@ def celery_options(name: str) -> Any:
 
 def test_services__all_there() -> None:
     assert set(SERVICES) == {
-        *("postgres", "valkey", "migrate", "web", "worker-embed", "worker-read", "worker-query", "beat")
+        *("postgres", "valkey", "cache", "migrate", "web", "worker-embed", "worker-read", "worker-query", "beat")
     }
     assert SERVICES["postgres"]["image"] == "pgvector/pgvector:pg17"
-    assert SERVICES["valkey"]["image"] == "valkey/valkey:8-alpine"
+    assert SERVICES["valkey"]["image"] == SERVICES["cache"]["image"] == "valkey/valkey:8-alpine"
+
+
+def test_cache__is_bounded_and_apart_from_the_broker() -> None:
+    command = SERVICES["cache"]["command"]
+    assert dict(pairwise(command))["--maxmemory"] == "64mb"
+    assert dict(pairwise(command))["--maxmemory-policy"] == "allkeys-lru"
+    environment = SERVICES["web"]["environment"]
+    assert environment["CACHE_URL"].partition("//")[2].partition(":")[0] == "cache"
+    assert environment["REDIS_URL"].partition("//")[2].partition(":")[0] == "valkey"
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
@@ -59,6 +68,7 @@ def test_depends_on__conditions() -> None:
         assert SERVICES[name]["depends_on"] == {
             "migrate": {"condition": "service_completed_successfully"},
             "valkey": {"condition": "service_healthy"},
+            "cache": {"condition": "service_healthy"},
         }
 
 
