@@ -39,7 +39,7 @@ NUMBERS = 100
 """That titles bear, beside two words; questions have one more that nobody bears, so that none was asked before."""
 ENCODER = {"BACKEND": "benchmarks.faults.troubled.Speechless"}
 T = TypeVar("T")
-_unheard = itertools.count(100_000)
+_unheard, _visitors = itertools.count(100_000), itertools.count()
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Asked:
 
 def run(given: Given, bars: Bars) -> None:
     each, first = (SHORT_EACH, SHORT_FIRST) if given.short else (EACH, FIRST)
-    settings = {"ENCODER": ENCODER, "QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
+    remote = {"BACKEND": "mediasearch.features.remote.Remote"}
+    settings = {"ENCODER": ENCODER, "QUERY_ENCODER": remote, "PROXIES": 1}
     faults: dict[str, Callable[[Site], Any]] = {
         "encoder raising": _raising,
         "encoder hanging": _stuck,
@@ -159,7 +160,9 @@ def _pages(site: Site, questions: Sequence[str], judge: Judge) -> Asked:
 
     def ask(question: str) -> tuple[float, requests.Response]:
         began = time.monotonic()
-        page = requests.get(address, {"q": question}, timeout=60.0)
+        # People, and not one client.
+        headers = {"X-Forwarded-For": f"203.0.113.{next(_visitors) % AT_ONCE}"}
+        page = requests.get(address, {"q": question}, headers=headers, timeout=60.0)
         return time.monotonic() - began, page
 
     answers, asked = _all_at_once(ask, questions, AT_ONCE), Asked()
