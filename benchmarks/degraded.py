@@ -56,7 +56,7 @@ class Asked:
 def run(given: Given, bars: Bars) -> None:
     each, first = (SHORT_EACH, SHORT_FIRST) if given.short else (EACH, FIRST)
     settings: dict[str, Any] = {"ENCODER": ENCODER, "QUERY_ENCODER": {"BACKEND": "mediasearch.features.remote.Remote"}}
-    settings |= {"RATE": "240/minute", "PROXIES": 1} if given.options.limited else {"RATE": None}
+    settings |= {"PROXIES": 1, "RATE": "240/minute" if given.options.limited else None}
     faults: dict[str, Callable[[Site], Any]] = {
         "encoder raising": _raising,
         "encoder hanging": _stuck,

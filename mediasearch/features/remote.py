@@ -86,9 +86,9 @@ class Remote(QueryEncoder):
         seconds = left.left(usual)
         app = current_app._get_current_object()
         answering = partial(self._answering, app, kind, question, asked, max(seconds, _WORTH), late)
-        if kind in self._try_at:
+        if closed := self._closed(kind):
             late.set()
-            self._try(kind, answering)
+            self._try(closed, answering)
             raise EncoderUnavailable(_SILENT)
         place = self._lines.join(question.client, seconds)
         if stood := not place.turn.done():
@@ -115,10 +115,11 @@ class Remote(QueryEncoder):
     def _stand(self, place: Place, kind: _Kind, left: patience.Patience, usual: float) -> None:
         """Wait for a question's turn. Raises Crowded, or EncoderUnavailable where the worker fell silent meanwhile."""
         in_time = left.wait(place.turn, usual)
-        if in_time and kind not in self._try_at:
+        closed = self._closed(kind)
+        if in_time and not closed:
             return
         self._lines.leave(place, in_vain=True)
-        raise EncoderUnavailable(_SILENT) if kind in self._try_at else Crowded
+        raise EncoderUnavailable(_SILENT) if closed else Crowded
 
     def _answering(
         self,
@@ -151,6 +152,11 @@ class Remote(QueryEncoder):
         if late.is_set() and question.late is not None:
             question.late(vectors)
         return vectors
+
+    def _closed(self, kind: _Kind) -> _Kind | None:
+        """Return the kind that is not answered, this one or one that goes before it; None where each is."""
+        task, rank = kind
+        return next((before for r in range(rank + 1) if (before := (task, r)) in self._try_at), None)
 
     def _rest(self, kind: _Kind) -> None:
         self._try_at[kind] = time.monotonic() + self.pause

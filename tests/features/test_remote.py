@@ -222,6 +222,14 @@ def test_ask__what_waits_behind_others_closes_nothing_for_those_that_do_not(work
     assert asks.encode_texts(question(rank=3), ["red"]).shape == (1, 2)
 
 
+def test_ask__where_those_in_front_are_not_answered_nobody_behind_them_waits(worker: Worker) -> None:
+    asks = Remote(timeout=0.3, pause=60.0)
+    waited(lambda: asks.encode_texts(question(rank=1), ["red"]), "within")
+    for rank in (1, 2, 3):
+        assert waited(lambda rank=rank: asks.encode_texts(question(rank=rank), ["red"]), "a moment ago") < 0.2
+    assert len(worker.asked) == 1
+
+
 @pytest.mark.parametrize(("broker", "ranked"), [("redis://", [0, 3, 6, 9]), ("amqp://", [9, 6, 3, 0])])
 def test_priority__who_asked_least_goes_first(broker: str, ranked: list[int]) -> None:
     from celery import Celery
