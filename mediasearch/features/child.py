@@ -228,8 +228,9 @@ def _enclose(header: dict[str, Any], folder: str) -> list[str]:
     if reader := reader_of(header["operation"], header["options"]):
         with suppress(ReaderUnavailable):  # As the answer will say.
             access = _reader(*reader).access()
+    threads = confinement.threads()
     confinement.enclose(folder, access)
-    return exposure.exposures(folder)
+    return exposure.exposures(folder) + [exposure.THREADS] * (threads > 1)
 
 
 def _is_spent(header: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 from mediasearch import exceptions
 from mediasearch.features import child, landlock
-from mediasearch.features.exposure import EXPOSURES
+from mediasearch.features.exposure import EXPOSURES, THREADS
 from mediasearch.features.images import FORMATS
 from mediasearch.features.sandbox import Budget, Sandbox
 from tests.conftest import picture
@@ -212,6 +212,12 @@ def test_child__is_exposed_to_nothing(sandbox: Sandbox) -> None:
     assert sandbox.exposed == ()
 
 
+@confines
+def test_child__tells_of_threads_that_were_there_before(sandbox: Sandbox) -> None:
+    sandbox.call("read", WHITE, OPTIONS | {"backend": "tests.features.nasty.Eager", "backend_options": {}})
+    assert sandbox.exposed == (THREADS,)
+
+
 def test_child__where_a_container_forbids_it_files_are_opened_all_the_same() -> None:
     code = f"""
 import logging
@@ -229,7 +235,8 @@ sandbox.close()
         pytest.skip("this kernel has no seccomp filters, or forbids them")
     opened, reading, exposed = ended.stdout.splitlines()
     assert (opened, reading) == ("({}, b'')", "NO ENTRY")
-    assert EXPOSURES.keys() - set(exposed.split()) <= {"memory"}  # Root's, which has dropped what it takes for that.
+    # Root has dropped what it takes to see another's memory; and there are no threads.
+    assert EXPOSURES.keys() - set(exposed.split()) <= {"memory", THREADS}
     assert ended.stderr.count("could read the site's settings") == 1
 
 
