@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LENGTHS = struct.Struct(">IQ")
+LARGEST_HEADER = 16_000_000
+"""Bytes; the words of a page of a newspaper are a hundredth of it."""
 LEAVES = "leaves"
 """In each answer: has something that was started been left behind, so that this child should be replaced?"""
 EXPOSED = "exposed"
@@ -51,7 +53,7 @@ def write_frame(stream: BinaryIO, header: dict[str, Any], payload: bytes = b"") 
 
 
 def read_frame(stream: BinaryIO, most: int = 1 << 63) -> Answer | None:
-    """Receive one frame; None when the other side has gone, or sends more than so many bytes.
+    """Receive one frame; None when the other side has gone, or sends too large a header or more than `most` bytes.
 
     Raises ValueError, RecursionError where the header is no JSON.
     """
@@ -59,7 +61,7 @@ def read_frame(stream: BinaryIO, most: int = 1 << 63) -> Answer | None:
     if len(lengths) < LENGTHS.size:
         return None
     header_length, payload_length = LENGTHS.unpack(lengths)
-    if header_length + payload_length > most:
+    if header_length > LARGEST_HEADER or payload_length > most:
         return None
     header, payload = stream.read(header_length), stream.read(payload_length)
     if len(header) < header_length or len(payload) < payload_length:

@@ -85,7 +85,8 @@ class Sandbox:
                 raise self._crashed(operation, expired.is_set())
             header, payload = answer
             self._served += 1
-            self.exposed = tuple(header.pop(child.EXPOSED))
+            exposed = header.pop(child.EXPOSED)
+            self.exposed = tuple(name for name in EXPOSURES if isinstance(exposed, list) and name in exposed)
             _tell(self.exposed)
             if header.pop(child.LEAVES) or expired.is_set() or self._served >= self.budget.files:
                 self.close()

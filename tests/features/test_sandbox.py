@@ -168,6 +168,15 @@ def test_call__a_child_that_lies_is_a_child_that_died(sandbox: Sandbox, frame: b
     assert sandbox.call("read", WHITE, OPTIONS)[0]["text"] == "NO ENTRY"
 
 
+@pytest.mark.parametrize("exposed", [7, None, [[]], ["no such"], {"files": 1}, "files"])
+def test_call__a_child_exposes_nothing_that_is_not_known(sandbox: Sandbox, exposed: object) -> None:
+    header = json.dumps({"text": "", "words": [], child.LEAVES: False, child.EXPOSED: exposed}).encode()
+    frame = child.LENGTHS.pack(len(header), 0) + header
+    liar = {"backend": "tests.features.nasty.Liar", "backend_options": {"frame": frame.hex()}}
+    sandbox.call("read", WHITE, OPTIONS | liar)
+    assert sandbox.exposed == ()
+
+
 @pytest.mark.parametrize("name", ["inspect", "annotations", "no such", 7, None])
 def test_call__a_child_names_no_errors_but_ours(sandbox: Sandbox, name: object) -> None:
     header = json.dumps({"error": name, "message": "x", child.LEAVES: False, child.EXPOSED: []}).encode()
