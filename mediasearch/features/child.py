@@ -1,4 +1,4 @@
-"""The process that opens files: ``python -m mediasearch.features.child``.
+"""The process that opens files, whose other half, `warden`, has started it.
 
 It imports neither Django nor torch, knows no secret, lives under its own limits, and may die: `sandbox.Sandbox`
 starts another. One opens files, another reads words and is only given pixels: its first request says which it is, and
@@ -204,12 +204,11 @@ def _told(error: MediaSearchError) -> Answer:
 def main() -> None:
     """Answer requests until the input closes.
 
-    The arguments: bytes of memory, seconds of processor time for a file, the parent's process id, and a folder for
-    temporary files, which is removed in the end.
+    The last arguments: bytes of memory, seconds of processor time for a file, the process id of the warden's parent,
+    and a folder for temporary files.
     """
-    memory, seconds, parent, folder = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    memory, seconds, folder = int(sys.argv[-4]), float(sys.argv[-3]), sys.argv[-1]
     confinement.confine(memory)
-    warden.stand_guard(parent, folder)
     warden.adopt_orphans()
     os.environ["TMPDIR"] = os.environ["HOME"] = folder
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -238,7 +237,3 @@ def _enclose(header: dict[str, Any], folder: str) -> list[str]:
 def _is_spent(header: dict[str, Any]) -> bool:
     """Should another child take over? Of what a reader lacks, one that is confined sees nothing when it comes."""
     return confinement.left_processes() or header.get("error") == ReaderUnavailable.__name__
-
-
-if __name__ == "__main__":
-    main()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mediasearch import exceptions
-from mediasearch.features import child
+from mediasearch.features import child, warden
 from mediasearch.features.exposure import EXPOSURES
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Sandbox:
             self._folder = tempfile.mkdtemp(prefix="mediasearch-")
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
             self._process = subprocess.Popen(
-                [_python(), "-P", "-m", "mediasearch.features.child", *budget, str(os.getpid()), self._folder],
+                [_python(), "-P", "-m", warden.__name__, child.__name__, *budget, str(os.getpid()), self._folder],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -1,6 +1,8 @@
 """The trusted half of a child, which opens no files and ends the half that does, with all that this started.
 
-It is not confined itself, and what is confined can neither stop nor outlive it.
+It is not confined itself, and what is confined can neither stop nor outlive it. A child is started as
+``python -m mediasearch.features.warden mediasearch.features.child ...``: split before the rest is imported, its halves
+have few pages in common that would be copied.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ import os
 import select
 import shutil
 import signal
+import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 
 from mediasearch.features import kernel
 
@@ -120,3 +124,16 @@ def _end_as(status: int) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 1)
+
+
+def main() -> None:
+    """Run `main` of a module in the half that opens files.
+
+    The arguments: the module, what else it takes, the parent's process id, and a folder for temporary files.
+    """
+    stand_guard(int(sys.argv[-2]), sys.argv[-1])
+    import_module(sys.argv[1]).main()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from mediasearch import exceptions
-from mediasearch.features import child, landlock
+from mediasearch.features import child, landlock, warden
 from mediasearch.features.exposure import EXPOSURES, THREADS
 from mediasearch.features.images import FORMATS
 from mediasearch.features.sandbox import Budget, Sandbox
@@ -144,7 +144,7 @@ def test_child__ends_with_a_killed_owner_and_takes_all_along() -> None:
 def test_child__ends_with_its_input_and_removes_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
-    command = [sys.executable, "-m", "mediasearch.features.child", "560000000", "20", str(os.getpid()), str(folder)]
+    command = [sys.executable, "-m", warden.__name__, child.__name__, "560000000", "20", str(os.getpid()), str(folder)]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
     assert (ended.returncode, ended.stdout, folder.exists()) == (0, b"", False)
 
