@@ -59,7 +59,8 @@ def _tell(what: str, pairs: Sequence[tuple[float, float]]) -> None:
     low, _, high = statistics.quantiles(differences, n=4)
     print(
         f"{what}: {statistics.median(befores):.2f} ms before, {statistics.median(afters):.2f} ms after;"
-        f" median difference {statistics.median(differences):+.2f} ms (quartiles {low:+.2f}, {high:+.2f})"
+        f" median difference {statistics.median(differences):+.2f} ms (quartiles {low:+.2f}, {high:+.2f});"
+        f" the quickest of each {min(befores):.2f} and {min(afters):.2f} ms"
     )
 
 

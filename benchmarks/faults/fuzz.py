@@ -159,7 +159,7 @@ def _memory() -> int:
     import psutil
 
     peaks = [0]
-    for child in psutil.Process().children():
+    for child in psutil.Process().children(recursive=True):
         try:
             status = Path(f"/proc/{child.pid}/status").read_text()
         except OSError:

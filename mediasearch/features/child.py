@@ -1,4 +1,4 @@
-"""The process that opens files: ``python -m mediasearch.features.child``.
+"""The process that opens files, whose other half, `warden`, has started it.
 
 It imports neither Django nor torch, knows no secret, lives under its own limits, and may die: `sandbox.Sandbox`
 starts another. One opens files, another reads words and is only given pixels: its first request says which it is, and
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LENGTHS = struct.Struct(">IQ")
+LARGEST_HEADER = 16_000_000
+"""Bytes; the words of a page of a newspaper are a hundredth of it."""
 LEAVES = "leaves"
 """In each answer: has something that was started been left behind, so that this child should be replaced?"""
 EXPOSED = "exposed"
@@ -51,7 +53,7 @@ def write_frame(stream: BinaryIO, header: dict[str, Any], payload: bytes = b"") 
 
 
 def read_frame(stream: BinaryIO, most: int = 1 << 63) -> Answer | None:
-    """Receive one frame; None when the other side has gone, or sends more than so many bytes.
+    """Receive one frame; None when the other side has gone, or sends too large a header or more than `most` bytes.
 
     Raises ValueError, RecursionError where the header is no JSON.
     """
@@ -59,7 +61,7 @@ def read_frame(stream: BinaryIO, most: int = 1 << 63) -> Answer | None:
     if len(lengths) < LENGTHS.size:
         return None
     header_length, payload_length = LENGTHS.unpack(lengths)
-    if header_length + payload_length > most:
+    if header_length > LARGEST_HEADER or payload_length > most:
         return None
     header, payload = stream.read(header_length), stream.read(payload_length)
     if len(header) < header_length or len(payload) < payload_length:
@@ -209,12 +211,11 @@ def _told(error: MediaSearchError) -> Answer:
 def main() -> None:
     """Answer requests until the input closes.
 
-    The arguments: bytes of memory, seconds of processor time for a file, the parent's process id, and a folder for
-    temporary files, which is removed in the end.
+    The last arguments: bytes of memory, seconds of processor time for a file, the process id of the warden's parent,
+    and a folder for temporary files.
     """
-    memory, seconds, parent, folder = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    memory, seconds, folder = int(sys.argv[-4]), float(sys.argv[-3]), sys.argv[-1]
     confinement.confine(memory)
-    warden.stand_guard(parent, folder)
     warden.adopt_orphans()
     os.environ["TMPDIR"] = os.environ["HOME"] = folder
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -235,14 +236,11 @@ def _enclose(header: dict[str, Any], folder: str) -> list[str]:
     if reader := reader_of(header["operation"], header["options"]):
         with suppress(ReaderUnavailable):  # As the answer will say.
             access = _reader(*reader).access()
+    threads = confinement.threads()
     confinement.enclose(folder, access)
-    return exposure.exposures(folder)
+    return exposure.exposures(folder) + [exposure.THREADS] * (threads > 1)
 
 
 def _is_spent(header: dict[str, Any]) -> bool:
     """Should another child take over? Of what a reader lacks, one that is confined sees nothing when it comes."""
     return confinement.left_processes() or header.get("error") == ReaderUnavailable.__name__
-
-
-if __name__ == "__main__":
-    main()

@@ -42,6 +42,8 @@ def _signals(folder: str) -> bool:
     return True
 
 
+THREADS = "threads"
+"""Can't be tried afterwards: the child counts them before it is confined."""
 EXPOSURES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "files": ("read the site's settings and files, and the environment of its processes", _reads),
     "writing": ("write files wherever the site may", _writes),
@@ -49,6 +51,7 @@ EXPOSURES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "network": ("reach the database, the broker and other machines", _connects),
     "programs": ("start programs", _starts),
     "signals": ("stop the site's processes", _signals),
+    THREADS: ("read and write files in threads that a reader started when it was imported", lambda folder: False),
 }
 """What a confined child must not be able to do: a name, what follows "could", and an attempt that is given the child's
 own folder and raises OSError where the kernel refuses."""

@@ -1,8 +1,8 @@
 """Landlock: what a Linux process may do with files, TCP and signals, given up for good by the process itself.
 
-Looked at in December 2026 and not taken: `landlock` (a pre-release since 2025), `py-landlock`
-and `landlockpy` (months old, of one author each), and `sandlock` (needs the sixth version of the kernel's interface;
-most servers have an older one). https://docs.kernel.org/userspace-api/landlock.html
+Looked at in December 2026 and not taken: `landlock` (a pre-release since 2025), `py-landlock` and `landlockpy` (months
+old, of one author each), and `sandlock` (needs the sixth version of the kernel's interface; most servers have an older
+one). https://docs.kernel.org/userspace-api/landlock.html
 """
 
 from __future__ import annotations

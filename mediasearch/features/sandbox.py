@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mediasearch import exceptions
-from mediasearch.features import child
+from mediasearch.features import child, warden
 from mediasearch.features.exposure import EXPOSURES
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ class Sandbox:
                 raise self._crashed(operation, expired.is_set())
             header, payload = answer
             self._served += 1
-            self.exposed = tuple(header.pop(child.EXPOSED))
+            exposed = header.pop(child.EXPOSED)
+            self.exposed = tuple(name for name in EXPOSURES if isinstance(exposed, list) and name in exposed)
             _tell(self.exposed)
             if header.pop(child.LEAVES) or expired.is_set() or self._served >= self.budget.files:
                 self.close()
@@ -134,7 +135,7 @@ class Sandbox:
             self._folder = tempfile.mkdtemp(prefix="mediasearch-")
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
             self._process = subprocess.Popen(
-                [_python(), "-P", "-m", "mediasearch.features.child", *budget, str(os.getpid()), self._folder],
+                [_python(), "-P", "-m", warden.__name__, child.__name__, *budget, str(os.getpid()), self._folder],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

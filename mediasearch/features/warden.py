@@ -1,6 +1,8 @@
 """The trusted half of a child, which opens no files and ends the half that does, with all that this started.
 
-It is not confined itself, and what is confined can neither stop nor outlive it.
+It is not confined itself, and what is confined can neither stop nor outlive it. A child is started as
+``python -m mediasearch.features.warden mediasearch.features.child ...``: split before the rest is imported, its halves
+have few pages in common that would be copied.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ import os
 import select
 import shutil
 import signal
+import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 
 from mediasearch.features import kernel
 
@@ -48,15 +52,19 @@ def adopt_orphans() -> None:
 
 
 def tasks(pid: int) -> int:
-    """Return how many threads run in all processes that descend from one; 0 without Linux's /proc."""
-    total = 0
-    with suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
-                children = [int(child) for child in file.read().split()]
-            for child in children if total <= _MOST_TASKS else ():
-                with suppress(OSError):  # It may have ended.
-                    total += len(os.listdir(f"/proc/{child}/task")) + tasks(child)
+    """Return how many threads run in all that descends from a process, or some number above _MOST_TASKS.
+
+    It is 0 where Linux's /proc isn't.
+    """
+    total, parents = 0, [pid]
+    while parents and total <= _MOST_TASKS:
+        parent = parents.pop()
+        with suppress(OSError):  # It may have ended.
+            threads = os.listdir(f"/proc/{parent}/task")
+            total += len(threads) if parent != pid else 0
+            for thread in threads if total <= _MOST_TASKS else ():
+                with open(f"/proc/{parent}/task/{thread}/children") as file:
+                    parents += [int(child) for child in file.read().split()]
     return total
 
 
@@ -70,13 +78,16 @@ def _watch(opener: int, parent: int, folder: str, stopped: list[int]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)  # Without a handler of Python's, nothing is written to the pipe.
     for descriptor in (0, 1):  # Its ends of the pipes would keep both sides waiting for each other.
         os.close(descriptor)
-    status = _reaped(opener)
-    while status is None and not stopped and os.getppid() == parent and tasks(os.getpid()) <= _MOST_TASKS:
-        if select.select([bell], [], [], _LOOK_EVERY)[0]:
-            os.read(bell, 512)
-        status = _reaped(opener)
-    status = _end(opener, status)
-    shutil.rmtree(folder, ignore_errors=True)
+    status = None
+    try:
+        while (status := _reaped(opener)) is None:
+            if stopped or os.getppid() != parent or tasks(os.getpid()) > _MOST_TASKS:
+                break
+            if select.select([bell], [], [], _LOOK_EVERY)[0]:
+                os.read(bell, 512)
+    finally:  # Whatever happens here, nothing stays.
+        status = _end(opener, status)
+        shutil.rmtree(folder, ignore_errors=True)
     return status
 
 
@@ -113,3 +124,16 @@ def _end_as(status: int) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 1)
+
+
+def main() -> None:
+    """Run `main` of a module in the half that opens files.
+
+    The arguments: the module, what else it takes, the parent's process id, and a folder for temporary files.
+    """
+    stand_guard(int(sys.argv[-2]), sys.argv[-1])
+    import_module(sys.argv[1]).main()
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -81,6 +82,16 @@ class Liar(TextReader):
             with suppress(OSError):
                 os.write(descriptor, self.frame)
         time.sleep(600)
+
+
+class Eager(TextReader):
+    """A reader that starts a thread before it is asked for anything."""
+
+    def __init__(self) -> None:
+        threading.Thread(target=time.sleep, args=[600], daemon=True).start()
+
+    def read(self, image: Any) -> Any:
+        return Reading()
 
 
 class Writer(TextReader):

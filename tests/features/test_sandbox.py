@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from mediasearch import exceptions
-from mediasearch.features import child, landlock
-from mediasearch.features.exposure import EXPOSURES
+from mediasearch.features import child, landlock, warden
+from mediasearch.features.exposure import EXPOSURES, THREADS
 from mediasearch.features.images import FORMATS
 from mediasearch.features.sandbox import Budget, Sandbox
 from tests.conftest import picture
@@ -144,7 +144,7 @@ def test_child__ends_with_a_killed_owner_and_takes_all_along() -> None:
 def test_child__ends_with_its_input_and_removes_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
-    command = [sys.executable, "-m", "mediasearch.features.child", "560000000", "20", str(os.getpid()), str(folder)]
+    command = [sys.executable, "-m", warden.__name__, child.__name__, "560000000", "20", str(os.getpid()), str(folder)]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
     assert (ended.returncode, ended.stdout, folder.exists()) == (0, b"", False)
 
@@ -166,6 +166,15 @@ def test_call__a_child_that_lies_is_a_child_that_died(sandbox: Sandbox, frame: b
     with pytest.raises(exceptions.ReaderFailed, match="died"):
         sandbox.call("read", WHITE, OPTIONS | liar)
     assert sandbox.call("read", WHITE, OPTIONS)[0]["text"] == "NO ENTRY"
+
+
+@pytest.mark.parametrize("exposed", [7, None, [[]], ["no such"], {"files": 1}, "files"])
+def test_call__a_child_exposes_nothing_that_is_not_known(sandbox: Sandbox, exposed: object) -> None:
+    header = json.dumps({"text": "", "words": [], child.LEAVES: False, child.EXPOSED: exposed}).encode()
+    frame = child.LENGTHS.pack(len(header), 0) + header
+    liar = {"backend": "tests.features.nasty.Liar", "backend_options": {"frame": frame.hex()}}
+    sandbox.call("read", WHITE, OPTIONS | liar)
+    assert sandbox.exposed == ()
 
 
 @pytest.mark.parametrize("name", ["inspect", "annotations", "no such", 7, None])
@@ -212,6 +221,12 @@ def test_child__is_exposed_to_nothing(sandbox: Sandbox) -> None:
     assert sandbox.exposed == ()
 
 
+@confines
+def test_child__tells_of_threads_that_were_there_before(sandbox: Sandbox) -> None:
+    sandbox.call("read", WHITE, OPTIONS | {"backend": "tests.features.nasty.Eager", "backend_options": {}})
+    assert sandbox.exposed == (THREADS,)
+
+
 def test_child__where_a_container_forbids_it_files_are_opened_all_the_same() -> None:
     code = f"""
 import logging
@@ -229,7 +244,8 @@ sandbox.close()
         pytest.skip("this kernel has no seccomp filters, or forbids them")
     opened, reading, exposed = ended.stdout.splitlines()
     assert (opened, reading) == ("({}, b'')", "NO ENTRY")
-    assert EXPOSURES.keys() - set(exposed.split()) <= {"memory"}  # Root's, which has dropped what it takes for that.
+    # Root has dropped what it takes to see another's memory; and there are no threads.
+    assert EXPOSURES.keys() - set(exposed.split()) <= {"memory", THREADS}
     assert ended.stderr.count("could read the site's settings") == 1
 
 

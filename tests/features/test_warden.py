@@ -72,9 +72,10 @@ def test_warden__killed_it_takes_the_other_half_along(tmp_path: Path) -> None:
     "rest",
     [
         "[subprocess.Popen(['sleep', '603']) for _ in range(300)]",
+        "while not os.fork(): pass",
         "[threading.Thread(target=time.sleep, args=[600], daemon=True).start() for _ in range(300)]; time.sleep(600)",
     ],
-    ids=["processes", "threads"],
+    ids=["processes", "a chain", "threads"],
 )
 def test_warden__lets_nothing_multiply(tmp_path: Path, rest: str) -> None:
     if not Path("/proc/self/task").exists():
