@@ -70,10 +70,19 @@ def lost(
             losses["whole rows"] += 1
             continue
         fields = [name for name in (*MEASURED, *ADOPTED) if name not in changed]
-        losses.update(name for name in fields if row[name] not in (None, "", []) and after[pk][name] != row[name])
+        losses.update(name for name in fields if _is_lost(name, row[name], after[pk][name]))
         settled = {key: value for key, value in row["settled"].items() if not key.startswith("embed_caption")}
         losses["settled"] += not settled.items() <= after[pk]["settled"].items()
     return +losses
+
+
+def _is_lost(name: str, before: Any, after: Any) -> bool:
+    from mediasearch.models import storage
+
+    if before in (None, "", []) or before == after:
+        return False
+    # One that was made again has a name of its own.
+    return name != "thumbnail" or not (after and storage().exists(after))
 
 
 def unfound(ids: Iterable[int], word: str) -> int:
