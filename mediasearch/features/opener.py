@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
 from PIL import Image
 
 from mediasearch import conf
-from mediasearch.exceptions import Busy, ImageTooLarge, StorageUnavailable
+from mediasearch.exceptions import Busy, DecoderCrashed, ImageTooLarge, ReaderFailed, StorageUnavailable
 from mediasearch.features.base import Box, Reading, Word
 from mediasearch.features.sandbox import Budget, Sandbox
 
@@ -79,7 +79,12 @@ def for_question(data: bytes, input_size: int, box: Box | None = None) -> Image.
 
 
 def _image(size: dict[str, Any], raw: bytes) -> Image.Image:
-    return Image.frombytes("RGB", (size["width"], size["height"]), raw)
+    """Return the picture that a child answered with. Raises DecoderCrashed where the answer is none."""
+    width, height = size.get("width"), size.get("height")
+    # A file that took the child over chooses what it answers.
+    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and len(raw) == 3 * width * height):
+        raise DecoderCrashed("The process that opened this file answered with something that is no picture.")
+    return Image.frombytes("RGB", (width, height), raw)
 
 
 def read(data: bytes) -> Reading:
@@ -90,7 +95,16 @@ def read(data: bytes) -> Reading:
     size, raw = _opener().call("page", data, _limits() | {"enough_pixels": _ENOUGH_TO_READ})
     options = {"backend": spec.backend, "backend_options": dict(spec.options)}
     answer, _ = _reader().call("read", raw, size | options)
-    return Reading(tuple(Word(w["text"], tuple(w["box"]), w["confidence"], w["line"]) for w in answer["words"]))
+    try:
+        return Reading(tuple(_word(**word) for word in answer["words"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReaderFailed("The process that read this picture answered with something that is no text.") from error
+
+
+def _word(text: str, box: Sequence[float], confidence: float, line: int) -> Word:
+    """Return a word of a child's answer. Raises TypeError, ValueError."""
+    left, top, width, height = map(float, box)
+    return Word(str(text), (left, top, width, height), float(confidence), int(line))
 
 
 def cleared(data: bytes) -> bytes:

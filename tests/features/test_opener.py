@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from benchmarks.faults import elaborate, slow
-from mediasearch.exceptions import Busy, DecoderTimeout, ImageTooComplex, MediaSearchError
+from mediasearch.exceptions import (
+    Busy,
+    DecoderCrashed,
+    DecoderTimeout,
+    ImageTooComplex,
+    MediaSearchError,
+    ReaderFailed,
+)
 from mediasearch.features import opener
 from mediasearch.features.sandbox import Sandbox
 from tests.conftest import picture
@@ -103,3 +110,35 @@ def test_for_question__starts_another_opener_only_when_it_must() -> None:
 def test_opener__refuses_what_has_too_many_parts(ask: Any, settings: Any) -> None:
     with pytest.raises(ImageTooComplex, match=r"1,000 scans; at most 77 are accepted at its size\. Save it anew\."):
         ask(slow.many_scans())
+
+
+class Liar(Sandbox):
+    """Answers what a child would that a file took over."""
+
+    def __init__(self, answer: dict[str, Any], payload: bytes) -> None:
+        super().__init__()
+        self._answer = answer, payload
+
+    def call(self, *_: Any, **__: Any) -> tuple[dict[str, Any], bytes]:
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    "size", [{}, {"width": 2, "height": "2"}, {"width": 2, "height": 3}, {"width": -2, "height": -2}]
+)
+def test_pixels__what_is_no_picture_is_a_crash_of_the_child(
+    size: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opener, "_opener", lambda: Liar(size, bytes(12)))
+    with pytest.raises(DecoderCrashed, match="no picture"):
+        opener.pixels(b"", 32)
+
+
+@pytest.mark.parametrize(
+    "word", [{}, {"text": "a", "box": [1], "confidence": 1.0, "line": 0}, {"text": "a", "box": None}, 1]
+)
+def test_read__what_is_no_text_is_a_failure_of_the_reader(word: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opener, "_opener", lambda: Liar({"width": 1, "height": 1}, bytes(3)))
+    monkeypatch.setattr(opener, "_reader", lambda: Liar({"words": [word]}, b""))
+    with pytest.raises(ReaderFailed, match="no text"):
+        opener.read(b"")
