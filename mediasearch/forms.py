@@ -166,7 +166,7 @@ class AssetForm(forms.ModelForm):  # type: ignore[type-arg]
         super()._post_clean()  # type: ignore[misc]
         if not self.errors:
             try:
-                self.instance._store_file()
+                self.instance.store_file()
             except OSError as error:
                 self.add_error("file", _unstored(error))
 
