@@ -30,6 +30,11 @@ def settle() -> None:
     doorbell._ringer().flush()
 
 
+def rings(callbacks: list[Any]) -> int:
+    """Return how many of a transaction's callbacks are to ring; a saved row has one that does not."""
+    return sum(callback.__qualname__.startswith(doorbell.ring_on_commit.__name__) for callback in callbacks)
+
+
 @pytest.mark.django_db
 def test_ring_on_commit__once_for_a_transaction(
     make_asset: MakeAsset, rung: list[str], django_capture_on_commit_callbacks: Any
@@ -40,7 +45,7 @@ def test_ring_on_commit__once_for_a_transaction(
         settle()
         assert rung == []
     settle()
-    assert len(callbacks) == 1
+    assert rings(callbacks) == 1
     assert rung == ["mediasearch.embed", "mediasearch.read"]
 
 
@@ -52,7 +57,9 @@ def test_ring_on_commit__not_for_a_category(
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
         asset.category = "New"
         asset.save()
-    assert callbacks == []
+    settle()
+    assert rings(callbacks) == 0
+    assert rung == []
 
 
 @pytest.mark.django_db(transaction=True)
