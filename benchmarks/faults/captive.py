@@ -26,7 +26,7 @@ import psutil
 
 from benchmarks.bars import Bars, Given, experiment
 from benchmarks.faults import attacks
-from mediasearch.exceptions import MediaSearchError
+from mediasearch.exceptions import Troublesome
 from mediasearch.features import base
 from mediasearch.features.sandbox import Budget, Sandbox
 from project.services import start_postgres, start_valkey
@@ -76,7 +76,7 @@ class Door:
         """Return "done", or what came of the attack instead."""
         try:
             return self._decode(attack, target) if self.name == "opener" else self._read(attack, target)
-        except MediaSearchError as error:
+        except Troublesome as error:  # The child died of it. A refusal would mean that nothing was tried.
             return f"ended: {error}"
 
     def _decode(self, attack: str, target: dict[str, Any]) -> str:

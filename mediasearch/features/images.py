@@ -11,6 +11,7 @@ import math
 import resource
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -38,13 +39,6 @@ MIME_TYPES = {
 }
 FORMATS = tuple(MIME_TYPES)
 
-try:
-    import pillow_heif
-except ImportError:
-    HEIC_READABLE = False
-else:
-    pillow_heif.register_heif_opener(decode_threads=1)
-    HEIC_READABLE = True
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # As many as there are cores would each take memory of their own.
 
 _LONGEST = 65_535
@@ -60,6 +54,9 @@ _SMALLEST_CROP = 8
 """Pixels of one side; of less, a model sees nothing but its own enlargement."""
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 """EXIF's orientations of pictures that are stored lying."""
+
+_BOXED = b"ftyp"
+"""What stands at the fifth byte of HEIC and AVIF, and of films."""
 
 # What people upload by mistake, told by its first bytes, so that the message can say more than "not an image".
 _SIGNATURES = (
@@ -145,7 +142,7 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=_openable(limits))
+            image = Image.open(io.BytesIO(data), formats=_formats(data, limits))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise _too_many_pixels(limits) from None
     except UnidentifiedImageError:
@@ -235,15 +232,31 @@ def mime_type(image: Image.Image) -> str:
     return MIME_TYPES.get("JPEG" if image.format == "MPO" else image.format or "", "application/octet-stream")
 
 
+@cache
+def reads_heic() -> bool:
+    """Load what opens HEIC, where it is installed; only files that need it wait the 6 ms that this takes."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(decode_threads=1)
+    return True
+
+
+def _formats(data: bytes, limits: Limits) -> list[str]:
+    """Return what a file may be opened as."""
+    return _openable(limits) if data[4:8] == _BOXED else [name for name in limits.formats if name != "HEIF"]
+
+
 def _openable(limits: Limits) -> list[str]:
-    return [name for name in limits.formats if name != "HEIF" or HEIC_READABLE]
+    return [name for name in limits.formats if name != "HEIF" or reads_heic()]
 
 
 def _refusal(data: bytes, limits: Limits) -> MediaSearchError:
     head = data[:512]
-    brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    brand = head[8:12] if head[4:8] == _BOXED else b""
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
-        if HEIC_READABLE:
+        if reads_heic():
             return ImageUnreadable("This HEIC image is damaged or cut short.")
         return FormatNotAllowed("HEIC images need an extra: `pip install mediasearch[heic]` on web and workers.")
     if brand and brand not in (b"avif", b"avis"):

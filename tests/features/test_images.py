@@ -48,7 +48,7 @@ def test_open_image__heic_where_the_extra_is_installed() -> None:
 
 
 def test_open_image__heic_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "HEIC_READABLE", False)
+    monkeypatch.setattr(images, "reads_heic", lambda: False)
     with pytest.raises(exceptions.FormatNotAllowed, match=r"pip install mediasearch\[heic\]"):
         images.open_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", LIMITS)
 

@@ -24,7 +24,7 @@ def test_mime_type__of_each_accepted_format(mime_type: str) -> None:
     assert signatures.mime_type(PASSIVE[mime_type]) == mime_type
 
 
-@pytest.mark.skipif(not images.HEIC_READABLE, reason="pillow-heif is not installed")
+@pytest.mark.skipif(not images.reads_heic(), reason="pillow-heif is not installed")
 def test_mime_type__heic() -> None:
     stream = io.BytesIO()
     Image.new("RGB", (64, 48)).save(stream, "HEIF")
