@@ -9,17 +9,17 @@ within all of them may still be slow, and is ended by the sandbox's clock.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 
 from mediasearch.exceptions import ImageTooComplex
-from mediasearch.features.structure import boxes, gif, jpeg, png, tiff
 from mediasearch.features.structure.counting import PIXELS, Count
 
 
 def check(data: bytes, max_pixels: int = PIXELS) -> None:
     """Return if a file has few enough parts, or is of a format of which none are counted. Raises ImageTooComplex."""
     name = form(data)
-    for count in COUNTERS[name](data, max_pixels) if name in COUNTERS else ():
+    for count in _counts(name, data, max_pixels) if name else ():
         if count.number > count.most:
             raise ImageTooComplex(
                 f"This {name} has {_said(count)} {count.parts}; at most {count.most:,} are accepted"
@@ -32,18 +32,18 @@ def form(data: bytes) -> str:
     return next((name for name, signature in _SIGNATURES.items() if signature.match(data)), "")
 
 
+def _counts(name: str, data: bytes, max_pixels: int) -> Iterator[Count]:
+    # A child that was just started has the module of the format at hand to load, and no others.
+    counts: Iterator[Count] = import_module(f"{__name__}.{_MODULES[name]}").counts(data, max_pixels)
+    return counts
+
+
 def _said(count: Count) -> str:
     return f"{count.number:,}" if count.parts == "scans" else f"more than {count.most:,}"
 
 
-COUNTERS: dict[str, Callable[[bytes, int], Iterator[Count]]] = {
-    "JPEG": jpeg.counts,
-    "PNG": png.counts,
-    "GIF": gif.counts,
-    "TIFF": tiff.counts,
-    "AVIF or HEIC": boxes.counts,
-}
-"""What is counted in the files of each format. Of WebP and BMP, nothing that a file can have many of costs time."""
+_MODULES = {"JPEG": "jpeg", "PNG": "png", "GIF": "gif", "TIFF": "tiff", "AVIF or HEIC": "boxes"}
+"""What counts the parts of each format. Of WebP and BMP, nothing that a file can have many of costs time."""
 _SIGNATURES: dict[str, re.Pattern[bytes]] = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
