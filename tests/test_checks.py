@@ -19,7 +19,7 @@ from django.db import connection, router
 
 from mediasearch import checks
 from mediasearch.checks import caching, children, database, routing, storage
-from mediasearch.features import landlock
+from mediasearch.features import landlock, opener
 from mediasearch.indexing import generations
 from mediasearch.models import Generation, Job
 from project.services import start_valkey
@@ -111,6 +111,7 @@ for message in children.check_children(None):
 
 
 def test_check_children__that_do_not_start(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(opener, "_sandboxes", {})  # Those of other tests have started.
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     (message,) = children.check_children(None)
     assert "does not start" in message.msg
