@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.utils import translation
 from PIL import Image
 
@@ -38,6 +39,8 @@ def _apart(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(doorbell, "_publish", lambda queue: None)
     monkeypatch.setattr(losses, "GRACE", timedelta(0))  # The tests' server has only just started.
     cache.clear()
+    # After a test with STORAGES of its own Django makes a new one, which is not that of the model's field.
+    storages._storages["default"] = Asset._meta.get_field("file").storage  # type: ignore[attr-defined, union-attr]
     with translation.override("en"):  # A test client's request leaves its language behind.
         yield
     cache.clear()
