@@ -125,10 +125,12 @@ class Search:
         """Return how a search went, without its hits, and their rows."""
         if not query.parts:
             return _newest(query, scope)
-        for _ in range(_TRIES):
+        for tries_left in reversed(range(_TRIES)):
             generation = Generation.objects.active()
             vectors = self._encoded(query, generation)
             clock.stop("encode")
+            if tries_left and vectors.notices and generation != Generation.objects.active():
+                continue  # Perhaps nobody could encode for it because it was being deleted.
             request = self._request(query, scope, generation, vectors)
             if request is None:
                 return Outcome(notices=vectors.notices, picture=vectors.picture), []

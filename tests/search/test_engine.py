@@ -12,7 +12,7 @@ import mediasearch
 from mediasearch import conf
 from mediasearch.exceptions import EncoderUnavailable, QueryError
 from mediasearch.features.local import Local
-from mediasearch.indexing import generations
+from mediasearch.indexing import encoders, generations
 from mediasearch.models import Asset, Generation
 from mediasearch.search import answering
 from tests.conftest import MakeAsset, workers_write
@@ -319,15 +319,19 @@ def change_model(library: dict[str, Asset], index_all: Index, monkeypatch: pytes
     def changed_meanwhile(query: Any, generation: Generation) -> Any:
         vectors = encode(query, generation)
         if changes:
-            other = generations.create(changes.pop())
-            generations.owe_all(other)
-            index_all()
-            generations.activate(other)
-            Generation.objects.filter(pk=generation.pk).delete()
+            replace_model(generation, changes.pop(), index_all)
         return vectors
 
     monkeypatch.setattr(answering, "encode", changed_meanwhile)
     return changes
+
+
+def replace_model(generation: Generation, spec: conf.Spec, index_all: Index) -> None:
+    other = generations.create(spec)
+    generations.owe_all(other)
+    index_all()
+    generations.activate(other)
+    Generation.objects.filter(pk=generation.pk).delete()
 
 
 def other_model(name: str) -> conf.Spec:
@@ -351,3 +355,25 @@ def test_search__does_not_start_again_for_ever(change_model: Changes) -> None:
     change_model.extend(other_model(str(number)) for number in range(10))
     assert len(mediasearch.search("red", weights={"image": 1})) == 0
     assert len(change_model) == 10 - answering._TRIES
+
+
+@pytest.mark.parametrize("weights", [{"image": 1}, {"image": 1, "text": 1}], ids=["image alone", "text too"])
+def test_search__starts_again_where_the_model_was_deleted_before_its_question_was_encoded(
+    library: dict[str, Asset], index_all: Index, monkeypatch: pytest.MonkeyPatch, weights: dict[str, float]
+) -> None:
+    encode, changes, encode_texts = answering.encode, [other_model("other")], Local.encode_texts
+
+    def as_a_worker(self: Local, question: Any, texts: Any) -> Any:
+        encoders.of(question.generation)
+        return encode_texts(self, question, texts)
+
+    def changed_just_before(query: Any, generation: Generation) -> Any:
+        if changes:
+            replace_model(generation, changes.pop(), index_all)
+        return encode(query, generation)
+
+    monkeypatch.setattr(Local, "encode_texts", as_a_worker)
+    monkeypatch.setattr(answering, "encode", changed_just_before)
+    results = mediasearch.search("something red", weights=weights)
+    assert [hit.asset for hit in results][:1] == [library["red"]]
+    assert results.degraded == ()
