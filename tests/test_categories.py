@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -10,6 +11,8 @@ from django.contrib.auth.models import AnonymousUser
 from mediasearch import categories
 from mediasearch.categories import visible_categories
 from mediasearch.models import Asset
+from mediasearch.sources import registry
+from mediasearch.sources.library import Library
 from mediasearch.sources.registry import visible_parts, visible_to
 from tests.conftest import MakeAsset
 from tests.test_views import user
@@ -50,3 +53,17 @@ def test_visible_categories__are_those_that_can_be_seen(seed: int) -> None:
         assert visible_categories(who) == sorted({name for name in seen.values_list("category", flat=True) if name})
         together = {pk for part in visible_parts(who) for pk in part.values_list("pk", flat=True)}
         assert together == set(seen.values_list("pk", flat=True))
+
+
+def test_visible_categories__of_a_source_that_narrows_another_are_its_own(
+    make_asset: MakeAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Narrower(Library):
+        def visible_to(self, user: Any) -> Any:
+            return super().visible_to(user).exclude(category="secret")
+
+    monkeypatch.setitem(registry._sources, Library.slug, Narrower())
+    make_asset("red", category="secret")
+    make_asset("red", category="open")
+    for who in (None, user("viewer", "view_asset")):
+        assert visible_categories(who) == ["open"]
